@@ -1,0 +1,2 @@
+# The verbs that people type.
+include tests/e2e/cluster/cluster.mk

@@ -1,0 +1,23 @@
+//! The kinds of `workstead.dev/v1alpha1`: serde and schema only. No client, no clock.
+//!
+//! Field descriptions below are what `kubectl explain` shows and what docs/ is generated from, so they speak to
+//! the person who writes the YAML.
+
+pub mod class;
+pub mod crds;
+pub mod gitsync;
+pub mod shared;
+pub mod workspace;
+
+pub use class::{WorkspaceClass, WorkspaceClassSpec};
+pub use gitsync::{GitSync, GitSyncSpec};
+pub use workspace::{Workspace, WorkspaceSpec};
+
+/// The API group of every kind.
+pub const GROUP: &str = "workstead.dev";
+
+/// The only served version so far.
+pub const VERSION: &str = "v1alpha1";
+
+/// `apiVersion` as it is written in files.
+pub const API_VERSION: &str = "workstead.dev/v1alpha1";

@@ -1,0 +1,466 @@
+//! `Workspace`: one development environment of one owner.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::shared::{Blame, DurationText, Quantity, Resources, conditions_schema};
+
+/// One development environment of one owner.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "workstead.dev",
+    version = "v1alpha1",
+    kind = "Workspace",
+    plural = "workspaces",
+    singular = "workspace",
+    shortname = "ws",
+    category = "workstead",
+    namespaced,
+    status = "WorkspaceStatus",
+    derive = "PartialEq",
+    doc = "A development environment of one owner: an image, a home volume, a pod while it should run.",
+    cel,
+    selectable = ".spec.owner",
+    selectable = ".spec.className",
+    printcolumn(name = "State", type_ = "string", json_path = ".status.actualState"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(name = "Owner", type_ = "string", json_path = ".spec.owner"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Desired", type_ = "string", json_path = ".status.desiredState", priority = 1),
+    printcolumn(name = "Cause", type_ = "string", json_path = ".status.failure.cause", priority = 1),
+    printcolumn(name = "Class", type_ = "string", json_path = ".status.className", priority = 1),
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
+    printcolumn(name = "Node", type_ = "string", json_path = ".status.pod.node", priority = 1),
+    annotation("kustomize.toolkit.fluxcd.io/substitute", "disabled"),
+    validation = Rule::new("self.metadata.name.size() <= 57").message("the name of a Workspace has at most 57 characters: it becomes part of a host name beside a port"),
+    validation = Rule::new("!self.metadata.name.contains('.')").message("the name of a Workspace contains no '.': write '-' instead, it becomes one label of a host name"),
+    validation = Rule::new("!self.metadata.name.contains('--')").message("the name of a Workspace contains no '--': write a single '-', the double one separates parts of a host name"),
+    validation = Rule::new("!self.metadata.name.matches('^[0-9]+-')").message("the name of a Workspace does not begin with digits and '-': put a letter first, '3000-name' stands for port 3000 of 'name'")
+)]
+#[kube(validation = Rule::new("!has(self.args) || self.args.size() == 0 || (has(self.command) && self.command.size() > 0)").message("spec.args needs spec.command: the image's own entrypoint is not run, so write the program in spec.command"))]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceSpec {
+    /// Who it belongs to, as the identity provider names them. It can't be changed: make a new Workspace for somebody else.
+    #[schemars(length(min = 1, max = 320))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.owner can't be changed: the home volume belongs to the owner. Create a Workspace of another name for the new owner"))]
+    #[x_kube(validation = Rule::new("self.matches('^[!-~]+$')").message("spec.owner has no spaces or control characters: write it as the identity provider does, for example alice@example.com"))]
+    pub owner: String,
+
+    /// Name of the WorkspaceClass. Left out, the class that is annotated as default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub class_name: Option<String>,
+
+    /// Running, Stopped or Terminated. Left out, the run state is free: `workstead start` and `workstead stop` set it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired_state: Option<DesiredState>,
+
+    /// The container image to work in. Its own ENTRYPOINT and CMD are not run.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^[!-~]+$')").message("spec.image has no spaces or control characters: write registry/name:tag or registry/name@sha256:digest"))]
+    pub image: String,
+
+    /// The program to run beside you working in it, with its first arguments. Left out, the workspace just stays alive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub command: Vec<String>,
+
+    /// More arguments for `command`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub args: Vec<String>,
+
+    /// Requests and limits. What is left out comes from the class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+
+    /// The home volume, mounted at /projects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
+
+    /// Ports that the workspace serves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new("self.all(e, self.exists_one(o, o.port == e.port))").message("spec.endpoints names a port twice: give each endpoint a port of its own"))]
+    pub endpoints: Vec<Endpoint>,
+
+    /// Environment variables, in plain text. No secrets here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub env: Vec<EnvironmentVariable>,
+
+    /// How long it may take to start and to stop, within what the class allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
+}
+
+/// The run state that somebody wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum DesiredState {
+    /// A pod runs.
+    Running,
+    /// No pod; the home volume stays.
+    Stopped,
+    /// No pod, and the home volume goes the way of the class's retention. Final.
+    Terminated,
+}
+
+/// The home volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Storage {
+    /// Its size, for example `20Gi`. It may grow, never shrink.
+    #[x_kube(validation = Rule::new("quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0").message("spec.storage.size can't shrink: keep the size or write a larger one"))]
+    #[x_kube(validation = Rule::new("quantity(string(self)).isGreaterThan(quantity('0'))").message("spec.storage.size is more than 0: write for example 10Gi"))]
+    pub size: Quantity,
+}
+
+/// A port that the workspace serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Endpoint {
+    /// What it is called, for people and in the Service.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name of an endpoint is lower-case letters, digits and '-', a letter first: for example web"))]
+    pub name: String,
+    /// The TCP port inside the workspace, 1 to 65535.
+    #[schemars(range(min = 1, max = 65535))]
+    #[x_kube(validation = Rule::new("!(self in [60001, 60003, 60004, 60022])").message("ports 60001, 60003, 60004 and 60022 are Workstead's own: choose another one for the endpoint"))]
+    pub port: u16,
+}
+
+/// One environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct EnvironmentVariable {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message("the name of an environment variable is letters, digits and '_', no digit first"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('WORKSTEAD_')").message("names that begin with WORKSTEAD_ are reserved: choose another prefix"))]
+    pub name: String,
+    /// Its value, taken literally: `$(NAME)` is not expanded.
+    #[serde(default)]
+    #[schemars(length(max = 32768))]
+    pub value: String,
+}
+
+/// Time limits of one Workspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Timeouts {
+    /// How long a start may take before it is called failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub startup: Option<DurationText>,
+    /// How long a stop may take before it is called stuck; also the pod's grace period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<DurationText>,
+}
+
+/// What the controller observed. Nobody else writes it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkspaceStatus {
+    /// The generation of the spec that this status speaks of; -1 before the first look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// What it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actual_state: Option<ActualState>,
+    /// What it is going to be: of the spec, a request to restart, and the timers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired_state: Option<EffectiveDesiredState>,
+    /// Where it opens in a browser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The class that is in effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_name: Option<String>,
+    /// Ready, Reconciling, Stalled, then one for each part.
+    #[schemars(schema_with = "conditions_schema")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Why it isn't good, whose fault it is, what shows it, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Where the spec came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// Each step of the last start, with its milliseconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<TimelineStep>,
+    /// When the last start was asked for; the startup timer runs from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_requested_at: Option<Time>,
+    /// When the stop in progress was asked for; the stopping timer runs from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_requested_at: Option<Time>,
+    /// When it was last seen ready and then no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_ready_at: Option<Time>,
+    /// The restart in progress, until it ran again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
+    /// The last value of the annotation `workstead.dev/restart-requested-at` that was carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_restart_at: Option<String>,
+    /// The last value of the annotation `workstead.dev/wake-requested-at` that was carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_wake_at: Option<String>,
+    /// The stop or termination that a timer decided, until somebody wakes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped_by_timer: Option<StoppedByTimer>,
+    /// The pod template that runs, and what will change it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<RevisionStatus>,
+    /// The current pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodStatus>,
+    /// The home volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeStatus>,
+}
+
+/// States as they are seen, never stored as a step of a procedure: derived from evidence each time.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum ActualState {
+    /// Asked for, not acted on yet.
+    CreationRequested,
+    /// Being made ready.
+    Starting,
+    /// Ready for use.
+    Running,
+    /// Being scaled down.
+    Stopping,
+    /// Scaled down; the home volume is there.
+    Stopped,
+    /// Applied, but it does not become ready.
+    Failed,
+    /// It could not be applied.
+    Error,
+    /// Termination began.
+    Terminating,
+    /// Terminated. Final.
+    Terminated,
+    /// The evidence does not add up.
+    Unknown,
+}
+
+/// The desired state in effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum EffectiveDesiredState {
+    /// It should run.
+    Running,
+    /// It should be stopped.
+    Stopped,
+    /// It should be gone, but for what retention keeps.
+    Terminated,
+    /// It should stop and then run again.
+    RestartRequested,
+}
+
+/// Why a workspace isn't good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// What went wrong, as a stable name; each has a page in the documentation.
+    pub cause: Cause,
+    /// Whose fault it is.
+    pub blame: Blame,
+    /// What went wrong, in a sentence.
+    pub message: String,
+    /// What was seen: reasons, exit codes, the last lines of the log.
+    pub evidence: String,
+    /// Whether it may recover without anybody's help.
+    pub retryable: bool,
+    /// What to do now.
+    pub next_step: String,
+    /// When it was first seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
+/// The causes of failures.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Cause {
+    /// No node has room, or none fits.
+    Unschedulable,
+    /// A quota is used up.
+    QuotaExceeded,
+    /// A policy or webhook of the cluster refused the pod.
+    AdmissionDenied,
+    /// The image does not exist.
+    ImageNotFound,
+    /// The registry refused our credentials.
+    ImageAuth,
+    /// The registry did not answer as it should.
+    ImagePullTransient,
+    /// The container can't be made from the configuration.
+    ConfigInvalid,
+    /// The home volume is not bound.
+    VolumeBind,
+    /// The home volume can't be mounted.
+    VolumeMount,
+    /// The home volume belongs to somebody else.
+    VolumeForeign,
+    /// The node refused the pod.
+    NodeRejected,
+    /// The pod was evicted.
+    Evicted,
+    /// The node is gone.
+    NodeLost,
+    /// It used more memory than its limit.
+    OutOfMemory,
+    /// Something outside killed it.
+    KilledExternally,
+    /// The command fails again and again.
+    CrashLoop,
+    /// The command ended.
+    MainExited,
+    /// The tools could not be mounted.
+    ToolsUnavailable,
+    /// The class is missing, invalid, or does not allow this.
+    ClassInvalid,
+    /// The API server refused an object.
+    ApplyRejected,
+    /// The pod does not go away.
+    StopStuck,
+    /// It took too long, and nothing better explains it.
+    StartupTimeout,
+}
+
+/// Where a spec came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Origin {
+    /// URL of the repository.
+    pub repository: String,
+    /// The revision at which this object last changed.
+    pub revision: String,
+    /// The file in the repository.
+    pub file: String,
+}
+
+/// A step of a start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TimelineStep {
+    /// Which step.
+    pub step: StartStep,
+    /// When it was done, counted from the request to start, in milliseconds.
+    pub at_milliseconds: i64,
+    /// How long it took after the step before it, in milliseconds.
+    pub milliseconds: i64,
+}
+
+/// Steps of a start, in their order.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum StartStep {
+    /// The objects were applied.
+    Applied,
+    /// A pod was made.
+    PodCreated,
+    /// The pod has a node.
+    Scheduled,
+    /// The pod's sandbox, volumes and network are there.
+    SandboxReady,
+    /// The images are there and the main container runs.
+    ContainerStarted,
+    /// The pod is ready.
+    PodReady,
+    /// The workspace is Running.
+    Running,
+}
+
+/// A restart in progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Restart {
+    /// The value of the annotation that asked for it.
+    pub requested: String,
+    /// Whether no pod was left at some moment since: only then does it start again.
+    pub stop_observed: bool,
+}
+
+/// A stop that a timer decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoppedByTimer {
+    /// Which timer.
+    pub timer: String,
+    /// When.
+    pub at: Time,
+    /// The generation of the spec then; a later spec starts it again.
+    pub generation: i64,
+}
+
+/// The pinned pod template, and what differs from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RevisionStatus {
+    /// The ControllerRevision that holds the template of the last start.
+    pub name: String,
+    /// What a new start would change, and when it takes effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<PendingChange>,
+}
+
+/// A difference between what runs and what the files say.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct PendingChange {
+    /// The field that differs.
+    pub field: String,
+    /// When it takes effect.
+    pub effect: ChangeEffect,
+}
+
+/// When a change takes effect.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum ChangeEffect {
+    /// At once, without a restart.
+    Live,
+    /// When the workspace next starts.
+    NextStart,
+    /// By a restart now, since somebody asked for it.
+    RestartNow,
+}
+
+/// The current pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStatus {
+    /// Its name.
+    pub name: String,
+    /// Its node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The image as the node resolved it, by digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// How many pods the node refused or evicted during this start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<i32>,
+}
+
+/// The home volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VolumeStatus {
+    /// Name of the PersistentVolumeClaim.
+    pub name: String,
+    /// Its size as it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<String>,
+    /// Kept after the Workspace was terminated: it can be adopted by a new one of this name and owner.
+    pub retained: bool,
+}

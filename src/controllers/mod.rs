@@ -1,0 +1,1 @@
+//! Controllers, one folder a kind: watch, dereference, validate, apply, observe, report.

@@ -1,0 +1,167 @@
+//! Every name that two rooms share, once: labels, annotations, ports, field managers, objects.
+
+use std::fmt;
+
+/// `app.kubernetes.io/managed-by` of every child; the selector of our caches.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY_LABEL`].
+pub const MANAGED_BY: &str = "workstead";
+/// Label of children: name of the Workspace.
+pub const WORKSPACE_LABEL: &str = "workstead.dev/workspace";
+/// Label of children: UID of the Workspace.
+pub const WORKSPACE_UID_LABEL: &str = "workstead.dev/workspace-uid";
+/// Label of what a GitSync applies: its name. Only the controller may set it (admission policy).
+pub const GITSYNC_NAME_LABEL: &str = "gitsync.workstead.dev/name";
+/// Label of what a GitSync applies: its namespace. Only the controller may set it (admission policy).
+pub const GITSYNC_NAMESPACE_LABEL: &str = "gitsync.workstead.dev/namespace";
+
+/// Workspace: a new value asks for a restart; echoed in `status.lastHandledRestartAt`.
+pub const RESTART_REQUESTED_ANNOTATION: &str = "workstead.dev/restart-requested-at";
+/// Workspace: a new value undoes a stop by timer; echoed in `status.lastHandledWakeAt`.
+pub const WAKE_REQUESTED_ANNOTATION: &str = "workstead.dev/wake-requested-at";
+/// Synced objects: `disabled` keeps GitSync's hands off.
+pub const RECONCILE_ANNOTATION: &str = "workstead.dev/reconcile";
+/// Synced objects: `disabled` keeps GitSync from pruning.
+pub const PRUNE_ANNOTATION: &str = "workstead.dev/prune";
+/// The value that switches [`RECONCILE_ANNOTATION`] and [`PRUNE_ANNOTATION`] off.
+pub const DISABLED: &str = "disabled";
+/// Synced objects: JSON of repository, revision and file at which this object last changed. Controller only.
+pub const ORIGIN_ANNOTATION: &str = "workstead.dev/origin";
+/// WorkspaceClass: `"true"` makes it the default.
+pub const DEFAULT_CLASS_ANNOTATION: &str = "workstead.dev/is-default-class";
+/// GitSync: a new value asks for a pass; echoed in `status.lastHandledReconcileAt`.
+pub const RECONCILE_REQUESTED_ANNOTATION: &str = "workstead.dev/reconcile-requested-at";
+/// GitSync: what Flux's tools write; means the same as [`RECONCILE_REQUESTED_ANNOTATION`].
+pub const FLUX_RECONCILE_REQUESTED_ANNOTATION: &str = "reconcile.fluxcd.io/requestedAt";
+/// GitSync: `<commit>/<set digest>`, approval of exactly that set of deletes.
+pub const APPROVE_PRUNE_ANNOTATION: &str = "workstead.dev/approve-prune";
+/// Namespace: `<ns>/<name>[,…]` of GitSyncs from elsewhere that may apply here.
+pub const ACCEPT_GITSYNC_ANNOTATION: &str = "workstead.dev/accept-gitsync";
+/// PVC: whose volume it is.
+pub const OWNER_ANNOTATION: &str = "workstead.dev/owner";
+/// PVC: UID of the Workspace that uses it.
+pub const VOLUME_WORKSPACE_UID_ANNOTATION: &str = "workstead.dev/workspace-uid";
+
+/// Field manager of GitSync.
+pub const GITSYNC_MANAGER: &str = "workstead/gitsync";
+/// Field manager of the Workspace controller.
+pub const WORKSPACE_MANAGER: &str = "workstead/workspace";
+/// Field manager of the WorkspaceClass controller.
+pub const CLASS_MANAGER: &str = "workstead/workspaceclass";
+/// Field manager of the command line; never forced.
+pub const CLI_MANAGER: &str = "workstead/cli";
+
+/// Lease of the leading controller, in the installation's namespace.
+pub const CONTROLLER_LEASE: &str = "workstead-controller";
+/// The verb on Workspaces that lets somebody name another owner.
+pub const ASSIGN_OWNER_VERB: &str = "assign-owner";
+
+/// `/metrics`, `/healthz`, `/readyz`.
+pub const HEALTH_PORT: u16 = 8080;
+/// Webhook receiver, on every replica of the controller.
+pub const WEBHOOK_PORT: u16 = 8082;
+/// Where the home volume is mounted.
+pub const HOME_PATH: &str = "/projects";
+/// Name of the main container.
+pub const MAIN_CONTAINER: &str = "workspace";
+/// Prefix of our own environment variables in workspaces.
+pub const ENVIRONMENT_PREFIX: &str = "WORKSTEAD_";
+
+/// Why a text is not a Kubernetes name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// It is empty or too long.
+    #[error("'{0}' has {1} characters: a name has 1 to {2}")]
+    Length(String, usize, usize),
+    /// It has a character that is not allowed.
+    #[error(
+        "'{0}' is no name: write lower-case letters, digits and '-', a letter or digit first and last"
+    )]
+    Characters(String),
+}
+
+/// A DNS label: lower-case letters, digits and `-`, at most 63 characters (RFC 1123).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DnsLabel(String);
+
+impl DnsLabel {
+    /// Longest label.
+    pub const MAX: usize = 63;
+
+    /// Checks and takes a label.
+    ///
+    /// # Errors
+    /// When the text is not an RFC 1123 label.
+    pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
+        let text = text.into();
+        check(&text, Self::MAX, |c| {
+            c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+        })?;
+        Ok(Self(text))
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DnsLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A DNS subdomain: labels with `.` between them, at most 253 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DnsSubdomain(String);
+
+impl DnsSubdomain {
+    /// Longest subdomain.
+    pub const MAX: usize = 253;
+
+    /// Checks and takes a subdomain.
+    ///
+    /// # Errors
+    /// When the text is not an RFC 1123 subdomain.
+    pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
+        let text = text.into();
+        if text.is_empty() || text.len() > Self::MAX {
+            return Err(NameError::Length(
+                text.clone(),
+                text.chars().count(),
+                Self::MAX,
+            ));
+        }
+        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if text
+            .split('.')
+            .any(|part| check(part, Self::MAX, label).is_err())
+        {
+            return Err(NameError::Characters(text));
+        }
+        Ok(Self(text))
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DnsSubdomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<(), NameError> {
+    let length = text.chars().count();
+    if length == 0 || length > max {
+        return Err(NameError::Length(text.to_owned(), length, max));
+    }
+    if !text.chars().all(allowed) || text.starts_with('-') || text.ends_with('-') {
+        return Err(NameError::Characters(text.to_owned()));
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Validated values become the desired Kubernetes objects. Pure, and cannot fail.

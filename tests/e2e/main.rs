@@ -1,0 +1,1 @@
+//! End to end: the real roles on a real node.

@@ -1,0 +1,1 @@
+//! Integration tests: against a real kube-apiserver, real Git servers, and the house itself.
