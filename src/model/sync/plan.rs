@@ -1,0 +1,278 @@
+//! What a pass will do, and what the deletion guard says about it.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::api::gitsync::PruneBlocked;
+use crate::model::names;
+use crate::model::sync::{ObjectId, SourceError, SourceObject};
+
+/// How many names of blocked deletes are shown.
+const SHOWN_NAMES: usize = 20;
+
+/// What is known of a live object: its metadata is enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Its UID, for preconditions.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+    /// It has a deletion timestamp.
+    pub deleting: bool,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Live {
+    /// Whether its labels name this GitSync.
+    pub fn is_owned_by(&self, namespace: &str, name: &str) -> bool {
+        let label = |key| self.labels.get(key).map(String::as_str);
+        label(names::GITSYNC_NAMESPACE_LABEL) == Some(namespace)
+            && label(names::GITSYNC_NAME_LABEL) == Some(name)
+    }
+
+    /// Who else keeps it applied, in words: Flux, Argo CD or another GitSync.
+    pub fn other_manager(&self, namespace: &str, name: &str) -> Option<String> {
+        let label = |key: &str| self.labels.get(key).map(String::as_str);
+        if let (Some(other_namespace), Some(other)) = (
+            label(names::GITSYNC_NAMESPACE_LABEL),
+            label(names::GITSYNC_NAME_LABEL),
+        ) && !self.is_owned_by(namespace, name)
+        {
+            return Some(format!("GitSync {other_namespace}/{other}"));
+        }
+        for (kind, prefix) in [
+            ("Kustomization", "kustomize.toolkit.fluxcd.io"),
+            ("HelmRelease", "helm.toolkit.fluxcd.io"),
+        ] {
+            if let Some(owner) = label(&format!("{prefix}/name")) {
+                let space = label(&format!("{prefix}/namespace")).unwrap_or_default();
+                return Some(format!("Flux {kind} {space}/{owner}"));
+            }
+        }
+        self.annotations
+            .get("argocd.argoproj.io/tracking-id")
+            .map(|id| {
+                format!(
+                    "Argo CD application '{}'",
+                    id.split(':').next().unwrap_or(id)
+                )
+            })
+    }
+
+    /// Whether an annotation switches something off.
+    pub fn is_disabled(&self, annotation: &str) -> bool {
+        self.annotations.get(annotation).map(String::as_str) == Some(names::DISABLED)
+    }
+}
+
+/// Why an object is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// It is not there.
+    Create,
+    /// It is there and not in the inventory: somebody made it, and nobody else keeps it.
+    Adopt,
+    /// The file changed.
+    Update,
+    /// The live object changed.
+    Drift,
+}
+
+/// An object that will be applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedApply {
+    /// Why.
+    pub change: Change,
+    /// What.
+    pub object: SourceObject,
+    /// The live object's UID, when it is there.
+    pub uid: Option<String>,
+}
+
+/// An object that will be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedDelete {
+    /// Which.
+    pub id: ObjectId,
+    /// The precondition of the delete.
+    pub uid: String,
+}
+
+/// Why an object that left the tree is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeptReason {
+    /// `workstead.dev/prune: disabled` or `workstead.dev/reconcile: disabled` on the live object.
+    Annotation,
+    /// `spec.prune.enabled: false`.
+    PruneDisabled,
+    /// The guard holds it.
+    Guard,
+    /// It is being deleted already.
+    Deleting,
+}
+
+/// An object that left the tree and is left alone. It stays in the inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Which.
+    pub id: ObjectId,
+    /// Why.
+    pub reason: KeptReason,
+}
+
+/// Why the guard holds a set of deletes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlockReason {
+    /// The tree holds no objects.
+    EmptyTree,
+    /// None of the objects that are kept is in the tree any more.
+    AllGone,
+    /// More than `prune.maxDeletes` allows.
+    TooMany {
+        /// How many deletes count.
+        deletes: usize,
+        /// How many are allowed.
+        allowed: usize,
+    },
+}
+
+/// A set of deletes that waits for approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Why.
+    pub reason: BlockReason,
+    /// The commit that no longer has them.
+    pub commit: String,
+    /// Digest of the set.
+    pub digest: String,
+    /// What would be deleted.
+    pub objects: Vec<ObjectId>,
+    /// There is an approval, for another commit or another set.
+    pub approval_is_stale: bool,
+}
+
+impl Block {
+    /// The value of the annotation that lets exactly this set go.
+    pub fn approval(&self) -> String {
+        format!("{}/{}", self.commit, self.digest)
+    }
+
+    /// Why, in words.
+    pub fn why(&self) -> String {
+        match self.reason {
+            BlockReason::EmptyTree => "the tree holds no objects".to_owned(),
+            BlockReason::AllGone => {
+                "none of the objects that are kept is in the tree any more".to_owned()
+            }
+            BlockReason::TooMany { deletes, allowed } => format!(
+                "{deletes} Workspaces would be deleted, spec.prune.maxDeletes allows {allowed}"
+            ),
+        }
+    }
+
+    /// For `status.pruneBlocked`.
+    pub fn status(&self) -> PruneBlocked {
+        PruneBlocked {
+            commit: self.commit.clone(),
+            digest: self.digest.clone(),
+            count: u32::try_from(self.objects.len()).unwrap_or(u32::MAX),
+            objects: self
+                .objects
+                .iter()
+                .take(SHOWN_NAMES)
+                .map(ToString::to_string)
+                .collect(),
+            reason: self.why(),
+            approval: self.approval(),
+        }
+    }
+}
+
+/// What the deletion guard says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Guard {
+    /// There is nothing to delete.
+    #[default]
+    Nothing,
+    /// The deletes are within bounds.
+    Passed,
+    /// Exactly this set was approved.
+    Approved,
+    /// `spec.prune.enabled` is false.
+    Disabled,
+    /// `spec.path` is missing from the tree: nothing is deleted, and no approval helps.
+    PathMissing,
+    /// The inventory was rebuilt in this pass: nothing is deleted until the next.
+    InventoryRebuilt,
+    /// These files can't be attributed to an object, so what is missing may be in them.
+    Frozen(Vec<String>),
+    /// The deletes wait for approval.
+    Blocked(Block),
+}
+
+impl Guard {
+    /// Whether the deletes may be carried out.
+    pub const fn lets_go(&self) -> bool {
+        matches!(self, Self::Passed | Self::Approved)
+    }
+}
+
+/// What a pass will do.
+///
+/// The order of steps: write the inventory widened by [`Plan::applies`], apply in order, delete in order, then write the
+/// inventory without [`Plan::dropped`] and without what was deleted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// What is written, in order.
+    pub applies: Vec<PlannedApply>,
+    /// What is as it should be: no write.
+    pub unchanged: Vec<ObjectId>,
+    /// What the annotation `workstead.dev/reconcile: disabled` keeps us from: no write.
+    pub disabled: Vec<ObjectId>,
+    /// What is deleted, in order; empty unless the guard lets them go.
+    pub deletes: Vec<PlannedDelete>,
+    /// What left the tree and stays.
+    pub kept: Vec<Kept>,
+    /// What leaves the inventory without a delete: it is gone, or its labels name somebody else.
+    pub dropped: Vec<ObjectId>,
+    /// What the guard says.
+    pub guard: Guard,
+    /// What stands against single objects, and what the guard has to say.
+    pub errors: Vec<SourceError>,
+}
+
+impl Plan {
+    /// Whether carrying it out writes nothing.
+    pub fn is_no_op(&self) -> bool {
+        self.applies.is_empty() && self.deletes.is_empty() && self.dropped.is_empty()
+    }
+
+    /// What is created.
+    pub fn creates(&self) -> impl Iterator<Item = &PlannedApply> {
+        self.applies.iter().filter(|a| a.change == Change::Create)
+    }
+
+    /// What is changed: all applies that are no creates.
+    pub fn updates(&self) -> impl Iterator<Item = &PlannedApply> {
+        self.applies.iter().filter(|a| a.change != Change::Create)
+    }
+}
+
+/// The digest of a set of objects, whatever their order.
+pub fn set_digest<'a>(ids: impl IntoIterator<Item = &'a ObjectId>) -> String {
+    let mut names: Vec<String> = ids.into_iter().map(ToString::to_string).collect();
+    names.sort();
+    names.dedup();
+    let mut hasher = Sha256::new();
+    for name in names {
+        hasher.update(name);
+        hasher.update(b"\n");
+    }
+    let mut digest = hex::encode(hasher.finalize());
+    digest.truncate(16);
+    digest
+}
