@@ -1,1 +1,15 @@
 //! Controllers, one folder a kind: watch, dereference, validate, apply, observe, report.
+//!
+//! This module owns how they live together: wait for the CRDs, serve health, lead or stand by, run, and end in order.
+
+pub mod backoff;
+pub mod clock;
+pub mod context;
+mod crds;
+pub mod door;
+pub mod events;
+pub mod lease;
+mod run;
+
+pub use context::{ControllerConfig, PeerSelector, Scope, Shared};
+pub use run::{Parts, RunError, run, run_with};

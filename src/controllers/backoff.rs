@@ -1,0 +1,111 @@
+//! Back-off per object: exponential, with jitter, forgotten on success.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long to wait after failures.
+#[derive(Clone, Copy, Debug)]
+pub struct BackoffSettings {
+    /// After the first failure.
+    pub first: Duration,
+    /// At most.
+    pub most: Duration,
+}
+
+impl Default for BackoffSettings {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(1),
+            most: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Counts failures by key.
+#[derive(Debug)]
+pub struct Backoff<K> {
+    settings: BackoffSettings,
+    failures: Mutex<HashMap<K, u32>>,
+}
+
+impl<K: Eq + Hash> Backoff<K> {
+    /// Nobody failed yet.
+    pub fn new(settings: BackoffSettings) -> Self {
+        Self {
+            settings,
+            failures: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Counts a failure and says how long to wait; `jitter` is from 0 to 1.
+    pub fn failed(&self, key: K, jitter: f64) -> Duration {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(key).or_default();
+        let delay = delay(self.settings, *count, jitter);
+        *count = count.saturating_add(1);
+        delay
+    }
+
+    /// Forgets the failures of an object that succeeded or went away.
+    pub fn reset(&self, key: &K) {
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+    }
+
+    /// How many objects failed last time.
+    pub fn len(&self) -> usize {
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    /// Whether none failed last time.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The wait after `earlier` failures and one more: doubled each time, of which the upper half is jitter.
+fn delay(settings: BackoffSettings, earlier: u32, jitter: f64) -> Duration {
+    let doubled = settings
+        .first
+        .saturating_mul(2u32.saturating_pow(earlier.min(31)));
+    let whole = doubled.min(settings.most);
+    let half = whole / 2;
+    half + half.mul_f64(jitter.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_five_minutes_and_start_over_after_success() {
+        let backoff = Backoff::new(BackoffSettings::default());
+        let waits: Vec<u64> = (0..12)
+            .map(|_| backoff.failed("a", 1.0).as_secs())
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+        assert_eq!(backoff.failed("b", 1.0).as_secs(), 1);
+        backoff.reset(&"a");
+        assert_eq!(backoff.failed("a", 1.0).as_secs(), 1);
+    }
+
+    #[test]
+    fn jitter_spreads_over_the_upper_half() {
+        let settings = BackoffSettings::default();
+        assert_eq!(delay(settings, 3, 0.0), Duration::from_secs(4));
+        assert_eq!(delay(settings, 3, 1.0), Duration::from_secs(8));
+    }
+
+    #[test]
+    fn very_many_failures_do_not_overflow() {
+        let settings = BackoffSettings::default();
+        assert_eq!(delay(settings, u32::MAX, 1.0), Duration::from_secs(300));
+    }
+}

@@ -1,0 +1,260 @@
+//! The life of a controller process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::controllers::clock::SystemClock;
+use crate::controllers::context::{ControllerConfig, Shared};
+use crate::controllers::events::Events;
+use crate::controllers::lease::{Claim, Elector, LeaseError};
+use crate::controllers::{crds, door};
+use crate::model::clock::Clock;
+use crate::telemetry::health;
+use crate::telemetry::server::{self, ServerLimits};
+use crate::telemetry::{Health, Metrics};
+
+/// The name under which `/readyz` lists the lease.
+const LEASE: &str = "lease";
+
+/// Why the controllers ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A port is taken or not ours.
+    #[error("failed to listen on {0}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// We lead no more.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// A task that must run ended.
+    #[error("the {0} task ended, and the process can't go on without it")]
+    TaskEnded(&'static str),
+    /// A task panicked.
+    #[error("a task failed")]
+    TaskFailed(#[source] tokio::task::JoinError),
+}
+
+/// What tests exchange: the clock, the metrics, the health.
+pub struct Parts {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The metric families.
+    pub metrics: Arc<Metrics>,
+    /// What is missing.
+    pub health: Health,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            metrics: Arc::new(Metrics::new()),
+            health: Health::new(),
+        }
+    }
+}
+
+/// Runs the controllers until `shutdown`, or until they can't go on.
+///
+/// # Errors
+/// When a port can't be had, when the lease is lost, or when a part ends that must not.
+pub async fn run(
+    config: ControllerConfig,
+    client: Client,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    run_with(config, client, shutdown, Parts::default()).await
+}
+
+/// Runs the controllers with parts of the caller's own.
+///
+/// 1. Serve health, so that the probes are answered from the begin.
+/// 2. Wait for the CRDs.
+/// 3. Serve the webhook: a standby passes reports on too.
+/// 4. Stand by for the lease.
+/// 5. Lead: run the controllers until shutdown.
+/// 6. Let passes end, then release the lease.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    config: ControllerConfig,
+    client: Client,
+    shutdown: CancellationToken,
+    parts: Parts,
+) -> Result<(), RunError> {
+    let (claim_sender, claim) = watch::channel(Claim::default());
+    let shared = Arc::new(share(config, client, claim, parts));
+    shared.health.set_missing("crds", "not looked for yet");
+    shared.health.set_missing(LEASE, "not looked at yet");
+    let mut tasks: JoinSet<Result<(), RunError>> = JoinSet::new();
+    // Servers outlive the rest, so that probes are answered while passes end.
+    let servers = CancellationToken::new();
+    serve_health(&shared, &servers, &mut tasks).await?;
+    let life = live(shared, claim_sender, shutdown);
+    let ended = tokio::select! {
+        ended = life => ended,
+        failed = first_failure(&mut tasks) => Err(failed),
+    };
+    servers.cancel();
+    while let Some(joined) = tasks.join_next().await {
+        joined.map_err(RunError::TaskFailed)??;
+    }
+    ended
+}
+
+fn share(
+    config: ControllerConfig,
+    client: Client,
+    claim: watch::Receiver<Claim>,
+    parts: Parts,
+) -> Shared {
+    let leading = door::client(client.clone(), parts.metrics.clone(), Some(claim.clone()));
+    Shared {
+        events: Events::new(leading.clone(), &config.lease.identity),
+        client: leading,
+        standby_client: door::client(client, parts.metrics.clone(), None),
+        config,
+        clock: parts.clock,
+        metrics: parts.metrics,
+        health: parts.health,
+        claim,
+    }
+}
+
+async fn serve_health(
+    shared: &Shared,
+    servers: &CancellationToken,
+    tasks: &mut JoinSet<Result<(), RunError>>,
+) -> Result<(), RunError> {
+    let Some(address) = shared.config.health_address else {
+        return Ok(());
+    };
+    let listener = listen(address).await?;
+    let router = health::router(shared.health.clone(), shared.metrics.clone());
+    let servers = servers.clone();
+    tasks.spawn(async move {
+        server::serve(listener, router, ServerLimits::default(), servers).await;
+        Ok(())
+    });
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| RunError::Listen(address, error))
+}
+
+/// Waits for a task that fails; never returns while all is well.
+async fn first_failure(tasks: &mut JoinSet<Result<(), RunError>>) -> RunError {
+    loop {
+        match tasks.join_next().await {
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(error))) => return error,
+            Some(Err(error)) => return RunError::TaskFailed(error),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Steps 2 to 6 of [`run_with`].
+async fn live(
+    shared: Arc<Shared>,
+    claim: watch::Sender<Claim>,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    tokio::select! {
+        () = crds::wait(&shared.standby_client, &shared.health) => {}
+        () = shutdown.cancelled() => return Ok(()),
+    }
+    let clock = shared.clock.clone();
+    let elector = Elector::new(
+        shared.standby_client.clone(),
+        &shared.config.namespace,
+        shared.config.lease.clone(),
+        &*clock,
+        claim,
+    );
+    // Cancelled last: the lease is released when nobody writes any more.
+    let release = CancellationToken::new();
+    let mut electing = std::pin::pin!(elector.run(release.clone()).fuse());
+    let mut working = std::pin::pin!(stand_by_then_lead(shared.clone(), shutdown).fuse());
+    let worked = futures::select_biased! {
+        lost = electing.as_mut() => {
+            shared.metrics.leader.set(0);
+            return match lost {
+                Ok(()) => Err(RunError::TaskEnded("lease")),
+                Err(error) => Err(error.into()),
+            };
+        }
+        worked = working.as_mut() => worked,
+    };
+    release.cancel();
+    shared.metrics.leader.set(0);
+    electing.await?;
+    worked
+}
+
+async fn stand_by_then_lead(
+    shared: Arc<Shared>,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let mut claim = shared.claim.clone();
+    tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        () = until_leading(&mut claim, &shared.health) => {}
+    }
+    tracing::info!(identity = shared.config.lease.identity, "leading");
+    shared.metrics.leader.set(1);
+    lead(shared, shutdown).await
+}
+
+/// A standby is ready as soon as it could look at the lease: it stands by as it should.
+async fn until_leading(claim: &mut watch::Receiver<Claim>, health: &Health) {
+    loop {
+        let seen = claim.borrow_and_update().clone();
+        if seen.looked {
+            health.set_met(LEASE);
+        }
+        if seen.leads() {
+            return;
+        }
+        if claim.changed().await.is_err() {
+            // The elector is gone, which ends the process elsewhere.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Runs all controllers; when one ends before shutdown, the others are ended too.
+async fn lead(shared: Arc<Shared>, shutdown: CancellationToken) -> Result<(), RunError> {
+    let controllers: Vec<(&'static str, BoxFuture<'static, ()>)> = Vec::new();
+    let _ = shared;
+    let stop = shutdown.child_token();
+    let mut running = JoinSet::new();
+    for (name, controller) in controllers {
+        running.spawn(controller.map(move |()| name));
+    }
+    if running.is_empty() {
+        stop.cancelled().await;
+    }
+    let mut outcome = Ok(());
+    while let Some(ended) = running.join_next().await {
+        if !stop.is_cancelled() && outcome.is_ok() {
+            outcome = Err(match ended {
+                Ok(name) => RunError::TaskEnded(name),
+                Err(error) => RunError::TaskFailed(error),
+            });
+            stop.cancel();
+        }
+    }
+    outcome
+}
