@@ -44,7 +44,7 @@ use crate::api::shared::{Blame, DurationText, Quantity, Resources, conditions_sc
     validation = Rule::new("!self.metadata.name.contains('--')").message("the name of a Workspace contains no '--': write a single '-', the double one separates parts of a host name"),
     validation = Rule::new("!self.metadata.name.matches('^[0-9]+-')").message("the name of a Workspace does not begin with digits and '-': put a letter first, '3000-name' stands for port 3000 of 'name'")
 )]
-#[kube(validation = Rule::new("!has(self.args) || self.args.size() == 0 || (has(self.command) && self.command.size() > 0)").message("spec.args needs spec.command: the image's own entrypoint is not run, so write the program in spec.command"))]
+#[x_kube(validation = Rule::new("!has(self.args) || self.args.size() == 0 || (has(self.command) && self.command.size() > 0)").message("spec.args needs spec.command: the image's own entrypoint is not run, so write the program in spec.command"))]
 #[serde(rename_all = "camelCase")]
 pub struct WorkspaceSpec {
     /// Who it belongs to, as the identity provider names them. It can't be changed: make a new Workspace for somebody else.

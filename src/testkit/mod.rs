@@ -1,1 +1,10 @@
 //! Builders, clocks, a real control plane, a Git server and faults, for tests and benches.
+//!
+//! Everything that stands in for a cluster here is the real program: the API server is kube-apiserver on etcd, the
+//! Git server is `git http-backend`. What tests make up are only times, faults, and the acts of a kubelet.
+
+pub mod control_plane;
+pub mod kubelet;
+pub mod wait;
+
+pub use control_plane::{ControlPlane, ControlPlaneError};

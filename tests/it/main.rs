@@ -1,1 +1,3 @@
 //! Integration tests: against a real kube-apiserver, real Git servers, and the house itself.
+
+mod kit;
