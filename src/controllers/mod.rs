@@ -8,6 +8,7 @@ pub mod context;
 mod crds;
 pub mod door;
 pub mod events;
+pub mod gitsync;
 pub mod lease;
 mod run;
 

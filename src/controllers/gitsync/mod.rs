@@ -1,0 +1,7 @@
+//! The GitSync controller: from a commit to applied objects.
+//!
+//! Owns the pass over one repository: dereference → fetch → plan → guard → widen the inventory → apply → prune →
+//! narrow the inventory → report. The pure half (snapshot, plan, guard) lives in model/sync.rs and gitsync.
+
+pub mod requests;
+pub mod webhook;
