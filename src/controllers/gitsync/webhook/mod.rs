@@ -11,6 +11,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
@@ -19,14 +20,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::signature::hook_path;
 use self::limit::Limits;
+pub use self::signature::hook_path;
 use self::signature::{Check, PATH_PREFIX};
 use super::requests::{Requests, SyncKey};
 use crate::api::GitSync;
@@ -47,11 +49,10 @@ const MAX_CONNECTIONS: usize = 256;
 pub const TOKEN_KEY: &str = "token";
 
 /// What the receiver needs.
-#[derive(Clone)]
 pub struct Receiver {
-    /// All GitSyncs; their `status.webhookPath` is the routing table.
-    pub gitsyncs: Store<GitSync>,
-    /// Reads the one Secret that a report is checked against.
+    /// The GitSyncs that it serves.
+    pub gitsyncs: Api<GitSync>,
+    /// Reads the one Secret that a report is checked against. May write annotations on a standby replica.
     pub client: Client,
     /// Where reports go.
     pub requests: Requests,
@@ -61,22 +62,35 @@ pub struct Receiver {
 
 struct State {
     receiver: Receiver,
+    /// The GitSyncs, watched; their `status.webhookPath` is the routing table.
+    gitsyncs: Store<GitSync>,
     limits: Mutex<Limits>,
 }
 
-/// Serves reports until cancelled, then ends the open ones.
-///
-/// # Errors
-/// When the listener fails for good.
-pub async fn serve(
-    listener: TcpListener,
-    receiver: Receiver,
-    token: CancellationToken,
-) -> std::io::Result<()> {
+/// Serves reports until cancelled, then ends the open ones. Runs on every replica, whoever leads.
+pub async fn serve(listener: TcpListener, receiver: Receiver, token: CancellationToken) {
+    let (gitsyncs, writer) = reflector::store();
+    let watched = watcher(receiver.gitsyncs.clone(), watcher::Config::default())
+        .default_backoff()
+        .modify(|gitsync| gitsync.managed_fields_mut().clear())
+        .reflect(writer)
+        .for_each(|event| async move {
+            if let Err(error) = event {
+                tracing::warn!(%error, "failed to watch the GitSyncs for the webhook receiver");
+            }
+        });
     let state = Arc::new(State {
         receiver,
+        gitsyncs,
         limits: Mutex::default(),
     });
+    tokio::select! {
+        () = watched => {}
+        () = accept(listener, state, &token) => {}
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>, token: &CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -96,10 +110,12 @@ pub async fn serve(
     }
     // Those in the middle of an exchange may end it; what is left after a moment is cut off.
     let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(Duration::from_secs(2), drained).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(2), drained)
+        .await
+        .is_err()
+    {
         connections.shutdown().await;
     }
-    Ok(())
 }
 
 async fn connection(state: Arc<State>, stream: TcpStream) {
@@ -174,7 +190,7 @@ impl Refusal {
 
 /// One report: route → limit → check → hand on.
 async fn report(state: &State, request: Request<Incoming>) -> Result<SyncKey, Refusal> {
-    let gitsync = route(&state.receiver.gitsyncs, request.uri().path())?;
+    let gitsync = route(&state.gitsyncs, request.uri().path())?;
     if request.method() != Method::POST {
         return Err(Refusal::NotPost);
     }
@@ -204,7 +220,11 @@ fn route(gitsyncs: &Store<GitSync>, path: &str) -> Result<Arc<GitSync>, Refusal>
     }
     let fits = |gitsync: &GitSync| {
         gitsync.spec.webhook.is_some()
-            && gitsync.status.as_ref().and_then(|s| s.webhook_path.as_deref()) == Some(path)
+            && gitsync
+                .status
+                .as_ref()
+                .and_then(|s| s.webhook_path.as_deref())
+                == Some(path)
     };
     gitsyncs.find(fits).ok_or(Refusal::UnknownPath)
 }

@@ -164,7 +164,11 @@ mod tests {
             assert!(!verdict(&[(name, "sha1=00")], b"token", b"body"));
             assert!(!verdict(&[(name, "sha256=")], b"token", b"body"));
             assert!(!verdict(&[(name, "sha256=zz")], b"token", b"body"));
-            assert!(!verdict(&[(name, &good[..good.len() - 2])], b"token", b"body"));
+            assert!(!verdict(
+                &[(name, &good[..good.len() - 2])],
+                b"token",
+                b"body"
+            ));
         }
         assert!(!verdict(&[], b"token", b"body"));
     }
@@ -180,7 +184,10 @@ mod tests {
 
     #[test]
     fn a_bad_signature_is_not_saved_by_a_good_token_beside_it() {
-        let pairs = [("x-hub-signature-256", "sha256=00"), ("x-gitlab-token", "token")];
+        let pairs = [
+            ("x-hub-signature-256", "sha256=00"),
+            ("x-gitlab-token", "token"),
+        ];
         assert!(!verdict(&pairs, b"token", b"body"));
     }
 
