@@ -1,0 +1,266 @@
+# The images of the cluster, of Workstead and of the examples' workspaces, each kept as an OCI archive
+# under the digest of what went into it.
+# shellcheck shell=bash
+
+IMAGES=(pause workstead workspace-debian workspace-tiny git-server)
+DEBIAN_SUITE=bookworm
+DEBIAN_PACKAGES=bash,busybox-static,ca-certificates,curl,git,less,lighttpd,openssl,procps
+
+# image_repository NAME: localhost is a registry that nobody can ask, so that no pull goes astray.
+image_repository() {
+  case "$1" in
+    workstead) echo localhost/workstead ;;
+    *) echo "localhost/workstead-$1" ;;
+  esac
+}
+
+# image_archive NAME DIGEST: its file. A link per name leads to the newest.
+image_archive() { echo "$CACHE/images/$1-$2.tar"; }
+
+# image_finish NAME DIGEST CONFIG LAYER...: writes the archive, with the digest and `dev` as its tags.
+image_finish() {
+  local name=$1 digest=$2 config=$3 repository
+  shift 3
+  repository=$(image_repository "$name")
+  oci_archive "$(image_archive "$name" "$digest")" "$config" "$*" "$repository:$digest $repository:dev"
+}
+
+# image_make NAME: sets IMAGE_DIGEST, and makes the archive unless it is there.
+image_make() {
+  local name=$1 start
+  image_inputs "$name"
+  [ ! -e "$(image_archive "$name" "$IMAGE_DIGEST")" ] || return 0
+  start=$(now_ms)
+  lock_take "$CACHE/images.lock" "$CACHE/images to build there"
+  if [ ! -e "$(image_archive "$name" "$IMAGE_DIGEST")" ]; then
+    WORK=$CACHE/images/work
+    rm -rf "$WORK"
+    mkdir -p "$WORK/root"
+    "image_build_${name//-/_}"
+    rm -rf "$WORK"
+    say "    image $name made in $(seconds $(($(now_ms) - start)))"
+  fi
+  lock_drop
+  find "$CACHE/images" -name "$name-*.tar" -mtime +30 -delete
+}
+
+# image_inputs NAME: sets IMAGE_DIGEST, which stands for everything that goes in.
+image_inputs() {
+  local -a files=("$CLUSTER_DIR/lib/oci.sh" "$CLUSTER_DIR/lib/images.sh")
+  case "$1" in
+    pause | workspace-tiny) files+=(/bin/busybox) ;;
+    coredns | local-path-provisioner) files+=("$(image_program "$1")") ;;
+    git-server) files+=("$CLUSTER_DIR"/images/git-server/*) ;;
+    workstead) workstead_binaries && files+=("$WORKSTEAD_BIN" "$SUPERVISOR_BIN") ;;
+  esac
+  IMAGE_DIGEST=$({
+    echo "$1 $DEBIAN_SUITE $DEBIAN_PACKAGES"
+    cat -- "${files[@]}"
+  } | sha256sum | cut -c1-12)
+}
+
+image_program() {
+  case "$1" in
+    coredns) echo "$(unit_folder coredns)/coredns" ;;
+    local-path-provisioner) echo "$(unit_folder provisioner)/local-path-provisioner" ;;
+  esac
+}
+
+# What holds the namespaces of a pod, and what makes the folders of volumes.
+image_build_pause() {
+  mkdir -p "$WORK/root/bin"
+  cp /bin/busybox "$WORK/root/bin/busybox"
+  local command
+  for command in sh mkdir rm sleep; do ln -s busybox "$WORK/root/bin/$command"; done
+  oci_layer "$WORK/root" "$WORK/layer"
+  image_finish pause "$IMAGE_DIGEST" \
+    '{"Entrypoint": ["/bin/busybox", "sleep", "2147483647"], "Env": ["PATH=/bin"], "User": "65535:65535"}' "$WORK/layer"
+}
+
+image_build_program() {
+  mkdir -p "$WORK/root/etc/ssl/certs" "$WORK/root/tmp"
+  chmod 1777 "$WORK/root/tmp"
+  cp "$(image_program "$1")" "$WORK/root/$1"
+  cp /etc/ssl/certs/ca-certificates.crt "$WORK/root/etc/ssl/certs/"
+  oci_layer "$WORK/root" "$WORK/layer"
+  image_finish "$1" "$IMAGE_DIGEST" "{\"Entrypoint\": [\"/$1\"]}" "$WORK/layer"
+}
+image_build_coredns() { image_build_program coredns; }
+image_build_local_path_provisioner() { image_build_program local-path-provisioner; }
+
+# Nothing but one static program: no shell, no C library, no /etc.
+image_build_workspace_tiny() {
+  cp /bin/busybox "$WORK/root/busybox"
+  oci_layer "$WORK/root" "$WORK/layer"
+  image_finish workspace-tiny "$IMAGE_DIGEST" \
+    '{"Cmd": ["/busybox", "httpd", "-f", "-p", "3000"], "User": "10001:0"}' "$WORK/layer"
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# debian_mirrors: where this machine gets its packages from, if it is the same Debian; else Debian's own.
+debian_mirrors() {
+  local uris
+  uris=$(apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI) $(COMPONENT)' "Created-By: Packages" 2>/dev/null |
+    awk -v suite="$DEBIAN_SUITE" '$1 == "Debian" && index($2, suite) == 1 && $NF == "main" {print $2, $3}' | sort -u)
+  grep -q "^$DEBIAN_SUITE " <<<"$uris" || uris="$DEBIAN_SUITE http://deb.debian.org/debian
+$DEBIAN_SUITE-security http://deb.debian.org/debian-security"
+  while read -r suite uri; do
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $suite main"
+  done <<<"$uris"
+}
+
+# debian_layer: prints the file with a small Debian as one layer, which several images stand on.
+debian_layer() {
+  local digest file log=$CACHE/images/debian.log start
+  digest=$(printf '%s\n' "$DEBIAN_SUITE" "$DEBIAN_PACKAGES" "$(uname -m)" "$(declare -f debian_layer)" | sha256sum | cut -c1-12)
+  file=$CACHE/images/debian-$digest.layer
+  if [ ! -e "$file" ]; then
+    step "making a Debian $DEBIAN_SUITE to stand on (packages come from the network)"
+    start=$(now_ms)
+    debian_mirrors >"$CACHE/images/debian.sources"
+    as_root env SOURCE_DATE_EPOCH=0 mmdebstrap --mode=root --variant=minbase --include="$DEBIAN_PACKAGES" \
+      --dpkgopt=path-exclude='/usr/share/man/*' --dpkgopt=path-exclude='/usr/share/locale/*' \
+      --dpkgopt=path-exclude='/usr/share/doc/*' --dpkgopt=path-include='/usr/share/doc/*/copyright' \
+      --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/* "$1"/var/log/*' \
+      "$DEBIAN_SUITE" - <"$CACHE/images/debian.sources" 2>"$log" >"$file.part" || {
+      log_tail "$log"
+      rm -f "$file.part"
+      die "mmdebstrap could not make a Debian $DEBIAN_SUITE"
+    }
+    mv "$file.part" "$file"
+    say "    done in $(seconds $(($(now_ms) - start)))"
+  fi
+  echo "$file"
+}
+
+# Any user with group 0 may write to the home.
+image_build_workspace_debian() {
+  local debian
+  debian=$(debian_layer)
+  mkdir -p "$WORK/root/projects"
+  chmod 0775 "$WORK/root/projects"
+  oci_layer "$WORK/root" "$WORK/layer"
+  image_finish workspace-debian "$IMAGE_DIGEST" '{"Cmd": ["bash"], "User": "10001:0", "WorkingDir": "/projects",
+    "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/projects", "LANG=C.UTF-8"]}' \
+    "$debian" "$WORK/layer"
+}
+
+image_build_git_server() {
+  local debian
+  debian=$(debian_layer)
+  mkdir -p "$WORK/root/opt/git-server" "$WORK/root/srv/git"
+  cp "$CLUSTER_DIR"/images/git-server/* "$WORK/root/opt/git-server/"
+  chmod 0755 "$WORK/root/opt/git-server"/{entry,post-receive}
+  chmod 0644 "$WORK/root/opt/git-server/lighttpd.conf"
+  chmod 0775 "$WORK/root/srv/git"
+  oci_layer "$WORK/root" "$WORK/layer"
+  image_finish git-server "$IMAGE_DIGEST" '{"Entrypoint": ["/opt/git-server/entry"], "User": "10001:0", "WorkingDir": "/srv/git",
+    "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "LANG=C.UTF-8"]}' \
+    "$debian" "$WORK/layer"
+}
+
+# workstead_binaries: builds them in PROFILE, sets WORKSTEAD_BIN and SUPERVISOR_BIN to stripped copies.
+# The supervisor runs in any image and is static; a target of its own keeps its flags off the rest.
+workstead_binaries() {
+  local root target triple folder=release kept name from
+  local -a flags=(--quiet)
+  root=$(cd "$CLUSTER_DIR/../../.." && pwd)
+  [ "$PROFILE" = release ] && flags+=(--release) || folder=debug
+  target=$(cd "$root" && cargo metadata --format-version 1 --no-deps | jq -r .target_directory)
+  triple=$(rustc -vV | sed -n 's/^host: //p')
+  step "building workstead and its supervisor ($PROFILE)"
+  (cd "$root" && cargo build "${flags[@]}" -p workstead) &&
+    (cd "$root" && RUSTFLAGS='-C target-feature=+crt-static' cargo build "${flags[@]}" -p workstead-supervisor --target "$triple") ||
+    die "cargo build failed"
+  kept=$target/images-$folder
+  mkdir -p "$kept"
+  for name in workstead workstead-supervisor; do
+    from=$target/$folder/$name
+    [ "$name" = workstead ] || from=$target/$triple/$folder/$name
+    if [ ! "$kept/$name" -nt "$from" ]; then
+      strip -o "$kept/$name.part" "$from"
+      mv "$kept/$name.part" "$kept/$name"
+    fi
+  done
+  WORKSTEAD_BIN=$kept/workstead SUPERVISOR_BIN=$kept/workstead-supervisor
+}
+
+image_build_workstead() {
+  local library
+  mkdir -p "$WORK/root"/{bin,etc/ssl/certs,tmp}
+  chmod 1777 "$WORK/root/tmp"
+  cp "$WORKSTEAD_BIN" "$WORK/root/bin/workstead"
+  cp "$SUPERVISOR_BIN" "$WORK/root/bin/workstead-supervisor"
+  if ldd "$SUPERVISOR_BIN" >/dev/null 2>&1 && ! ldd "$SUPERVISOR_BIN" 2>&1 | grep -q 'statically linked'; then
+    die "workstead-supervisor is not static" "It has to run in images without a C library."
+  fi
+  while read -r library; do
+    mkdir -p "$WORK/root$(dirname "$library")"
+    cp -L "$library" "$WORK/root$library"
+  done < <(ldd "$WORKSTEAD_BIN" | grep -oE '/[^ ]+')
+  cp /etc/ssl/certs/ca-certificates.crt "$WORK/root/etc/ssl/certs/"
+  echo 'workstead:x:65532:65532::/tmp:/bin/false' >"$WORK/root/etc/passwd"
+  echo 'workstead:x:65532:' >"$WORK/root/etc/group"
+  echo 'hosts: files dns' >"$WORK/root/etc/nsswitch.conf"
+  oci_layer "$WORK/root" "$WORK/layer"
+  image_finish workstead "$IMAGE_DIGEST" \
+    '{"Entrypoint": ["/bin/workstead"], "User": "65532:65532", "Env": ["PATH=/bin", "HOME=/tmp"]}' "$WORK/layer"
+}
+
+# images_cluster: what the cluster itself runs. Sets PAUSE_IMAGE and the like, and CLUSTER_ARCHIVES.
+images_cluster() {
+  local name
+  mkdir -p "$CACHE/images"
+  CLUSTER_ARCHIVES=()
+  for name in pause coredns local-path-provisioner; do
+    image_make "$name"
+    CLUSTER_ARCHIVES+=("$(image_archive "$name" "$IMAGE_DIGEST")")
+    case "$name" in
+      pause) PAUSE_IMAGE=$(image_repository "$name"):$IMAGE_DIGEST ;;
+      coredns) COREDNS_IMAGE=$(image_repository "$name"):$IMAGE_DIGEST ;;
+      *) PROVISIONER_IMAGE=$(image_repository "$name"):$IMAGE_DIGEST ;;
+    esac
+  done
+}
+
+images_main() {
+  local registry='' name archive
+  local -a names=()
+  PROFILE=dev
+  while [ $# -gt 0 ]; do
+    case "$1" in
+      --profile | --push)
+        [ -n "${2:-}" ] || die "a value belongs after $1"
+        [ "$1" = --push ] && registry=$2 || PROFILE=$2
+        shift
+        ;;
+      -*) die "cluster images knows no $1" ;;
+      *) names+=("$1") ;;
+    esac
+    shift
+  done
+  [[ "$PROFILE" =~ ^(dev|release)$ ]] || die "the profile is dev or release, not '$PROFILE'"
+  [ ${#names[@]} -gt 0 ] || names=("${IMAGES[@]}")
+  mkdir -p "$CACHE/images"
+  for name in "${names[@]}"; do
+    [[ " ${IMAGES[*]} " == *" $name "* ]] || die "no image '$name'" "Images: ${IMAGES[*]}"
+    image_make "$name"
+    archive=$(image_archive "$name" "$IMAGE_DIGEST")
+    printf '%s %s\n' "$(image_repository "$name"):$IMAGE_DIGEST" "$archive"
+    [ -z "$registry" ] || image_push "$name" "$archive" "$registry"
+  done
+}
+
+# image_push NAME ARCHIVE REGISTRY: under the digest's tag and, for a release, the newest one too.
+image_push() {
+  local target tag
+  for tag in "$IMAGE_DIGEST" dev; do
+    target=$3/$(image_repository "$1" | sed 's|^localhost/||'):$tag
+    step "pushing $target"
+    skopeo copy --quiet --insecure-policy "oci-archive:$2:$(image_repository "$1"):$tag" "docker://$target" ||
+      die "skopeo could not push $target" "Log in first: skopeo login $3"
+  done
+}
