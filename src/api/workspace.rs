@@ -1,6 +1,6 @@
 //! `Workspace`: one development environment of one owner.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -156,7 +156,7 @@ pub struct Timeouts {
     /// How long a start may take before it is called failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub startup: Option<DurationText>,
-    /// How long a stop may take before it is called stuck; also the pod's grace period.
+    /// How long a stop may take before it is called stuck. Programs get half of it, 30s at most, to end by themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopping: Option<DurationText>,
 }
@@ -195,14 +195,14 @@ pub struct WorkspaceStatus {
     pub timeline: Vec<TimelineStep>,
     /// When the last start was asked for; the startup timer runs from here.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub start_requested_at: Option<Time>,
+    pub start_requested_at: Option<MicroTime>,
     /// When the stop in progress was asked for; the stopping timer runs from here.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stop_requested_at: Option<Time>,
-    /// When it was last seen ready and then no more.
+    pub stop_requested_at: Option<MicroTime>,
+    /// When it stopped being ready; the startup timer begins again here.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_ready_at: Option<Time>,
-    /// The restart in progress, until it ran again.
+    pub last_ready_at: Option<MicroTime>,
+    /// The restart in progress, until its new start was applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
     /// The last value of the annotation `workstead.dev/restart-requested-at` that was carried out.

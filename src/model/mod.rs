@@ -1,5 +1,14 @@
 //! Names as types, validated values, the state machine, quotas, diffs and plans. Pure: no client, runtime, clock or environment.
 
+pub mod class;
 pub mod clock;
+pub mod duration;
+pub mod identity;
+pub mod installation;
 pub mod names;
+pub mod net;
+pub mod quantity;
+pub mod quota;
+pub mod resources;
 pub mod sync;
+pub mod workspace;
