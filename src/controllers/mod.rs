@@ -2,7 +2,9 @@
 //!
 //! This module owns how they live together: wait for the CRDs, serve health, lead or stand by, run, and end in order.
 
+pub mod apply;
 pub mod backoff;
+pub mod cache;
 pub mod clock;
 pub mod context;
 mod crds;

@@ -42,6 +42,9 @@ pub const OWNER_ANNOTATION: &str = "workstead.dev/owner";
 /// PVC: UID of the Workspace that uses it.
 pub const VOLUME_WORKSPACE_UID_ANNOTATION: &str = "workstead.dev/workspace-uid";
 
+/// Children: digest of what the controller last applied.
+pub const APPLIED_ANNOTATION: &str = "workstead.dev/applied";
+
 /// Field manager of GitSync.
 pub const GITSYNC_MANAGER: &str = "workstead/gitsync";
 /// Field manager of the Workspace controller.
