@@ -2,6 +2,13 @@
 //!
 //! Everything that stands in for a cluster here is the real program: the API server is kube-apiserver on etcd, the
 //! Git server is `git http-backend`. What tests make up are only times, faults, and the acts of a kubelet.
+// A test fails by panicking, and so does its kit.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 pub mod control_plane;
 pub mod kubelet;

@@ -11,7 +11,6 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 /// When no answer came in time: this is a failed test.
-#[allow(clippy::panic)] // a failed wait is a failed test, and this is how tests fail
 pub async fn eventually<T, F, Fut>(what: &str, ask: F) -> T
 where
     F: FnMut() -> Fut,

@@ -9,7 +9,7 @@ fn root() -> &'static Path {
 }
 
 /// Compares a generated file with what is committed; with `WORKSTEAD_BLESS` set, writes it instead.
-fn check_generated(path: &Path, expected: &str) -> Result<(), String> {
+pub fn check_generated(path: &Path, expected: &str) -> Result<(), String> {
     if std::env::var_os("WORKSTEAD_BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, expected).unwrap();

@@ -13,9 +13,7 @@ use workstead::testkit::ControlPlane;
 use workstead::testkit::kubelet::{Kubelet, PodStep, mk_node};
 use workstead::testkit::wait::{eventually, within};
 
-fn object<K: serde::de::DeserializeOwned>(value: serde_json::Value) -> K {
-    serde_json::from_value(value).unwrap()
-}
+use crate::object;
 
 fn gone(process: u32) -> bool {
     !Path::new(&format!("/proc/{process}")).exists()

@@ -1,4 +1,17 @@
 //! Integration tests: against a real kube-apiserver, real Git servers, and the house itself.
+// A test fails by panicking, and so do its helpers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod chart;
+mod crds;
 mod kit;
+
+/// An object from its literal form.
+fn object<K: serde::de::DeserializeOwned>(value: serde_json::Value) -> K {
+    serde_json::from_value(value).unwrap()
+}

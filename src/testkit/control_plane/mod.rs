@@ -151,7 +151,6 @@ impl ControlPlane {
     ///
     /// # Panics
     /// When the settings, which the kit made itself, don't make a client.
-    #[allow(clippy::expect_used)] // our own certificates, already used to start the server
     pub fn client(&self) -> Client {
         Client::try_from(self.config()).expect("settings of the kit")
     }
@@ -162,7 +161,6 @@ impl ControlPlane {
     ///
     /// # Panics
     /// When a name can't be sent as a header.
-    #[allow(clippy::expect_used)] // a test that names such a user should fail
     pub fn client_as(&self, user: &str, groups: &[&str]) -> Client {
         let account = "system:serviceaccounts";
         let config = match user.strip_prefix("system:serviceaccount:") {
@@ -323,7 +321,6 @@ pub(crate) fn refused(action: &'static str) -> impl Fn(kube::Error) -> ControlPl
 }
 
 /// An object from its literal form.
-#[allow(clippy::expect_used)] // literals of the kit: a mistake in one fails every test that uses it
 pub(crate) fn object<K: serde::de::DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).expect("a literal of the kit")
 }

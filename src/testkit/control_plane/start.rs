@@ -241,7 +241,6 @@ pub(super) fn write_kubeconfig(
 }
 
 /// Settings of a client; its certificates are those that we just made.
-#[allow(clippy::expect_used)] // see above: an address of our own, and PEM as rcgen writes it
 pub(super) fn config(url: &str, authority: &Authority, identity: &Identity) -> Config {
     let mut config = Config::new(url.parse().expect("an address of the kit"));
     let authority = authority.certificate().as_bytes();
