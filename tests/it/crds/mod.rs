@@ -43,7 +43,10 @@ fn drift_of_the_definitions_in_crds() {
         let file = folder.join(format!("{}.yaml", definition.spec.names.plural));
         wrong.extend(check_generated(&file, &text).err());
     }
-    assert!(wrong.is_empty(), "{wrong:?}: run `make generate` and commit what it writes");
+    assert!(
+        wrong.is_empty(),
+        "{wrong:?}: run `make generate` and commit what it writes"
+    );
 }
 
 #[tokio::test]
@@ -51,7 +54,10 @@ async fn the_server_takes_the_files_in_crds() {
     let plane = ControlPlane::shared().await.unwrap();
     let api: Api<CustomResourceDefinition> = Api::all(plane.client());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert_eq!(files.len(), definitions().len());
     for file in files {
         let content = std::fs::read(&file).unwrap();
@@ -61,9 +67,16 @@ async fn the_server_takes_the_files_in_crds() {
         };
         let value = document.root.to_json();
         let name = value["metadata"]["name"].as_str().unwrap();
-        let params = PatchParams::apply("workstead/testkit").force().validation_strict();
-        let params = PatchParams { dry_run: true, ..params };
-        api.patch(name, &params, &Patch::Apply(&value)).await.unwrap();
+        let params = PatchParams::apply("workstead/testkit")
+            .force()
+            .validation_strict();
+        let params = PatchParams {
+            dry_run: true,
+            ..params
+        };
+        api.patch(name, &params, &Patch::Apply(&value))
+            .await
+            .unwrap();
     }
 }
 
