@@ -1,1 +1,3 @@
 //! The Git door: fetch a commit, read its tree into a snapshot, plan what to apply and to delete.
+
+pub mod verdict;
