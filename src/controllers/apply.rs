@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -199,7 +200,10 @@ pub struct Writer<K> {
     metrics: Arc<Metrics>,
 }
 
-impl<K: Cached + Serialize> Writer<K> {
+impl<K> Writer<K>
+where
+    K: Cached + Resource<Scope = NamespaceResourceScope> + Serialize,
+{
     /// Writes under a manager what a cache shows.
     pub fn new(
         client: Client,

@@ -9,7 +9,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
-use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Resource, ResourceExt};
@@ -25,7 +24,7 @@ use crate::telemetry::metrics::WatchLabels;
 /// it at once; this bound is for one that got lost with a broken watch.
 pub const UNSEEN: Duration = Duration::from_secs(5);
 
-/// A namespaced object by its name.
+/// An object by its name; the namespace of a cluster-wide one is empty.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The namespace.
@@ -67,24 +66,12 @@ impl std::fmt::Display for Key {
 
 /// The kinds that a cache can hold.
 pub trait Cached:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
 {
 }
 
 impl<K> Cached for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
 {
 }
 
@@ -149,16 +136,7 @@ impl<K: Cached> Cache<K> {
         let cache = self.clone();
         watcher::watcher(api, config)
             .default_backoff()
-            .filter_map(move |event| {
-                if let Err(error) = &event {
-                    tracing::warn!(%error, kind, "a watch broke; it is taken up again");
-                    metrics
-                        .watch_errors
-                        .get_or_create(&WatchLabels { kind })
-                        .inc();
-                }
-                std::future::ready(event.ok())
-            })
+            .filter_map(move |event| std::future::ready(counted(event, kind, &metrics)))
             .flat_map(move |event| stream::iter(cache.take(event)))
     }
 
@@ -324,6 +302,32 @@ impl<K: Cached> State<K> {
         }
         touched
     }
+}
+
+/// An event of a watch; an error is logged and counted here and goes no further.
+pub fn counted<K>(
+    event: Result<Event<K>, watcher::Error>,
+    kind: &'static str,
+    metrics: &Metrics,
+) -> Option<Event<K>> {
+    if let Err(error) = &event {
+        tracing::warn!(%error, kind, "a watch broke; it is taken up again");
+        metrics
+            .watch_errors
+            .get_or_create(&WatchLabels { kind })
+            .inc();
+    }
+    event.ok()
+}
+
+/// Yields whenever a value changes; several changes while nobody looks are one.
+pub fn changes<T: Send + Sync + 'static>(
+    receiver: watch::Receiver<T>,
+) -> impl Stream<Item = ()> + Send + 'static {
+    stream::unfold(receiver, |mut receiver| async move {
+        receiver.changed().await.ok()?;
+        Some(((), receiver))
+    })
 }
 
 /// Managed fields are as large as the object and nothing here reads them.

@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod backoff;
 pub mod cache;
+pub mod class;
 pub mod clock;
 pub mod context;
 mod crds;
@@ -12,7 +13,9 @@ pub mod door;
 pub mod events;
 pub mod gitsync;
 pub mod lease;
+pub mod passes;
 mod run;
+pub mod workspace;
 
 pub use context::{ControllerConfig, PeerSelector, Scope, Shared};
 pub use run::{Parts, RunError, run, run_with};

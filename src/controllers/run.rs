@@ -15,7 +15,7 @@ use crate::controllers::clock::SystemClock;
 use crate::controllers::context::{ControllerConfig, Shared};
 use crate::controllers::events::Events;
 use crate::controllers::lease::{Claim, Elector, LeaseError};
-use crate::controllers::{crds, door};
+use crate::controllers::{class, crds, door};
 use crate::model::clock::Clock;
 use crate::telemetry::health;
 use crate::telemetry::server::{self, ServerLimits};
@@ -236,15 +236,14 @@ async fn until_leading(claim: &mut watch::Receiver<Claim>, health: &Health) {
 
 /// Runs all controllers; when one ends before shutdown, the others are ended too.
 async fn lead(shared: Arc<Shared>, shutdown: CancellationToken) -> Result<(), RunError> {
-    let controllers: Vec<(&'static str, BoxFuture<'static, ()>)> = Vec::new();
-    let _ = shared;
     let stop = shutdown.child_token();
+    let controllers: Vec<(&'static str, BoxFuture<'static, ()>)> = vec![(
+        "workspaceclass",
+        class::run(shared.clone(), stop.clone()).boxed(),
+    )];
     let mut running = JoinSet::new();
     for (name, controller) in controllers {
         running.spawn(controller.map(move |()| name));
-    }
-    if running.is_empty() {
-        stop.cancelled().await;
     }
     let mut outcome = Ok(());
     while let Some(ended) = running.join_next().await {

@@ -1,0 +1,163 @@
+//! How passes of every controller are counted, logged and tried again.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use kube::Resource;
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use tokio::time::Instant;
+
+use crate::controllers::backoff::{Backoff, BackoffSettings};
+use crate::controllers::cache::Key;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{ControllerLabels, ErrorLabels, ReconcileLabels};
+
+/// When a failed pass is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Somebody was faster: what they wrote is looked at now.
+    AtOnce,
+    /// Transient: after a wait that grows.
+    BackOff,
+    /// Only a person can help: when something changes.
+    OnChange,
+}
+
+/// What every error of a pass says about itself.
+pub trait PassError: Error + Send + 'static {
+    /// A closed set: label of the metric.
+    fn category(&self) -> &'static str;
+    /// When it is tried again.
+    fn retry(&self) -> Retry;
+}
+
+/// The passes of one controller.
+#[derive(Debug)]
+pub struct Passes {
+    controller: &'static str,
+    metrics: Arc<Metrics>,
+    backoff: Backoff<Key>,
+}
+
+impl Passes {
+    /// No pass yet.
+    pub fn new(controller: &'static str, metrics: Arc<Metrics>, backoff: BackoffSettings) -> Self {
+        Self {
+            controller,
+            metrics,
+            backoff: Backoff::new(backoff),
+        }
+    }
+
+    /// Runs one pass and counts it.
+    ///
+    /// # Errors
+    /// That of the pass.
+    pub async fn count<T, E: PassError>(
+        &self,
+        key: &Key,
+        pass: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let begin = Instant::now();
+        let result = pass.await;
+        let controller = self.controller;
+        self.metrics
+            .reconcile_seconds
+            .get_or_create(&ControllerLabels { controller })
+            .observe(begin.elapsed().as_secs_f64());
+        let outcome = if result.is_ok() { "ok" } else { "error" };
+        self.metrics
+            .reconciles
+            .get_or_create(&ReconcileLabels {
+                controller,
+                outcome,
+            })
+            .inc();
+        if result.is_ok() {
+            self.forget(key);
+        }
+        result
+    }
+
+    /// What to do after a pass that failed.
+    pub fn failed<E: PassError>(&self, key: &Key, error: &E) -> Action {
+        let category = error.category();
+        self.metrics
+            .errors
+            .get_or_create(&ErrorLabels {
+                controller: self.controller,
+                category,
+            })
+            .inc();
+        let action = match error.retry() {
+            Retry::AtOnce => Action::requeue(Duration::from_millis(5)),
+            Retry::BackOff => Action::requeue(self.backoff.failed(key.clone(), rand::random())),
+            Retry::OnChange => Action::await_change(),
+        };
+        self.show_backing_off();
+        tracing::warn!(
+            controller = self.controller,
+            object = %key,
+            category,
+            error = chain(error),
+            "a pass failed"
+        );
+        action
+    }
+
+    /// Forgets the failures of an object that succeeded or went away.
+    pub fn forget(&self, key: &Key) {
+        self.backoff.reset(key);
+        self.show_backing_off();
+    }
+
+    fn show_backing_off(&self) {
+        let count = i64::try_from(self.backoff.len()).unwrap_or(i64::MAX);
+        self.metrics
+            .backing_off
+            .get_or_create(&ControllerLabels {
+                controller: self.controller,
+            })
+            .set(count);
+    }
+
+    /// Runs a controller's stream to its end. Passes were logged when they failed; what is left are troubles of the
+    /// controller itself.
+    pub async fn drain<K, E>(
+        &self,
+        stream: impl Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<E, watcher::Error>>>,
+    ) where
+        K: Resource,
+        E: Error + 'static,
+    {
+        let mut stream = std::pin::pin!(stream);
+        while let Some(item) = stream.next().await {
+            match item {
+                // Logged by `failed`. An object that was deleted meanwhile needs no pass.
+                Ok(_)
+                | Err(controller::Error::ReconcilerFailed(..))
+                | Err(controller::Error::ObjectNotFound(_)) => {}
+                Err(error) => {
+                    tracing::warn!(controller = self.controller, %error, "the controller stumbled");
+                }
+            }
+        }
+    }
+}
+
+/// An error with what is behind it. kube's errors print their own sources, so it ends there.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut at = error;
+    while at.downcast_ref::<kube::Error>().is_none() {
+        let Some(source) = at.source() else { break };
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        at = source;
+    }
+    text
+}

@@ -1,0 +1,2 @@
+//! The Workspace controller.
+mod census;
