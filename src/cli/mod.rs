@@ -1,1 +1,120 @@
 //! What was typed becomes typed configuration; the only room that reads the environment.
+//!
+//! Each command is a file: it asks the cluster or the other rooms, and shows the answer. Nothing is decided here that
+//! another room decides too.
+
+pub mod args;
+mod call;
+mod completion;
+mod config;
+mod connect;
+mod crds;
+mod error;
+mod list;
+mod output;
+mod runstate;
+mod show;
+mod sync;
+mod wait;
+mod why;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::cli::args::{Cli, Command};
+use crate::cli::output::Screen;
+use crate::telemetry::LogSettings;
+
+pub use error::CliError;
+
+/// How the program is called when kubectl runs it as a plugin.
+const PLUGIN: &str = "kubectl-workstead";
+
+/// What was typed, parsed.
+#[derive(Debug)]
+pub struct CommandLine {
+    cli: Cli,
+}
+
+impl CommandLine {
+    /// Parses the arguments, the program's name first.
+    ///
+    /// # Errors
+    /// The exit code to end with, when there is nothing to run: help was asked for, or the arguments are wrong.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let matches = command_named(arguments.first()).try_get_matches_from(&arguments);
+        matches
+            .and_then(|matches| Cli::from_arg_matches(&matches))
+            .map(|cli| Self { cli })
+            .map_err(|error| {
+                let _ = error.print();
+                if error.use_stderr() {
+                    error::UNDONE.into()
+                } else {
+                    ExitCode::SUCCESS
+                }
+            })
+    }
+
+    /// How to log: what was configured for a role, warnings only for a command that people run.
+    pub fn log_settings(&self) -> LogSettings {
+        match &self.cli.command {
+            Command::Controller(arguments) => arguments.log_settings(),
+            _ => LogSettings {
+                filter: "warn".to_owned(),
+                ..LogSettings::default()
+            },
+        }
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> ExitCode {
+        let mut screen = Screen::standard();
+        let outcome = match self.cli.command {
+            Command::Controller(arguments) => block_on(config::run(arguments)),
+            Command::Crds(arguments) => crds::run(&arguments, &mut screen),
+            Command::List(arguments) => block_on(list::run(arguments, &mut screen)),
+            Command::Why(arguments) => block_on(why::run(arguments, &mut screen)),
+            Command::Start(arguments) => block_on(runstate::start(arguments, &mut screen)),
+            Command::Stop(arguments) => block_on(runstate::stop(arguments, &mut screen)),
+            Command::Restart(arguments) => block_on(runstate::restart(arguments, &mut screen)),
+            Command::Sync(arguments) => block_on(sync::run(arguments, &mut screen)),
+            Command::Completion(arguments) => completion::run(&arguments, &mut screen),
+        };
+        match outcome {
+            Ok(exit) => exit,
+            Err(error) => report(&error),
+        }
+    }
+}
+
+/// Shows an error on standard error and gives the exit code that belongs to it.
+pub fn report(error: &CliError) -> ExitCode {
+    Screen::standard().error(error)
+}
+
+/// The command with the name by which it was called, so that help and usage can be typed as they are shown.
+fn command_named(program: Option<&OsString>) -> clap::Command {
+    let stem = program.and_then(|program| Path::new(program).file_stem());
+    let command = Cli::command();
+    if stem.is_some_and(|stem| stem == PLUGIN) {
+        command.bin_name("kubectl workstead")
+    } else {
+        command.bin_name("workstead")
+    }
+}
+
+fn block_on(
+    work: impl Future<Output = Result<ExitCode, CliError>>,
+) -> Result<ExitCode, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::undone("failed to start the runtime").because(error))?
+        .block_on(work)
+}

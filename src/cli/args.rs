@@ -1,0 +1,306 @@
+//! The command line as it is typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::cli::output::DataFormat;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  done, and the answer is no: a file is wrong, a workspace failed, a stop was refused
+  2  it could not be done: wrong arguments, no cluster, no such object";
+
+/// Development workspaces from a Git repository, on Kubernetes.
+///
+/// A commit says which workspaces there are; the controller makes them run and tells the truth about them. Placed in
+/// your PATH as kubectl-workstead, it is the plugin `kubectl workstead` too.
+#[derive(Debug, Parser)]
+#[command(name = "workstead", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What there is to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List workspaces
+    #[command(visible_alias = "ls", after_help = "\
+Examples:
+  workstead list                 those of the context's namespace
+  workstead list -A -o wide      all, with class, image and node
+  workstead list -o json         for programs")]
+    List(ListArgs),
+    /// Say why a workspace or a GitSync is as it is: cause, evidence, next step, timeline
+    #[command(after_help = "\
+Examples:
+  workstead why alice-api
+  workstead why gitsync/platform -n workstead-system
+  workstead why alice-api -o json")]
+    Why(WhyArgs),
+    /// Start a workspace
+    ///
+    /// Sets spec.desiredState to Running, unless a file decides it. A workspace that a timer stopped is woken.
+    #[command(after_help = "\
+Examples:
+  workstead start alice-api
+  workstead start alice-api --wait --timeout 2m")]
+    Start(RunStateArgs),
+    /// Stop a workspace; its home volume stays
+    ///
+    /// Sets spec.desiredState to Stopped. Refused where a file decides it: the file is named.
+    #[command(after_help = "\
+Examples:
+  workstead stop alice-api --wait")]
+    Stop(RunStateArgs),
+    /// Restart a workspace: it stops, then starts with all changes that waited
+    #[command(after_help = "\
+Examples:
+  workstead restart alice-api --wait")]
+    Restart(RunStateArgs),
+    /// Have a GitSync fetch and apply now
+    #[command(after_help = "\
+Examples:
+  workstead sync platform -n workstead-system --wait")]
+    Sync(SyncArgs),
+    /// Print the CustomResourceDefinitions of all kinds
+    #[command(after_help = "\
+Examples:
+  workstead crds | kubectl apply --server-side -f -")]
+    Crds(CrdsArgs),
+    /// Print a completion script
+    #[command(after_help = "\
+Examples:
+  source <(workstead completion bash)
+  workstead completion zsh > \"${fpath[1]}/_workstead\"
+  workstead completion fish > ~/.config/fish/completions/workstead.fish")]
+    Completion(CompletionArgs),
+    /// Run the controllers (in the cluster; the chart does it)
+    Controller(ControllerArgs),
+}
+
+/// Which cluster, and which namespace.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Cluster")]
+pub struct ClusterArgs {
+    /// Namespace [default: that of the context]
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// Context of the kubeconfig [default: the current one]
+    #[arg(long)]
+    pub context: Option<String>,
+    /// Path of the kubeconfig [default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// Arguments of `list`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Only those of this owner
+    #[arg(long)]
+    pub owner: Option<String>,
+    /// How to write the answer
+    #[arg(short, long, value_enum)]
+    pub output: Option<ListFormat>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// How a list is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+    /// A table with more columns
+    Wide,
+}
+
+/// Arguments of `why`.
+#[derive(Args, Debug)]
+pub struct WhyArgs {
+    /// A workspace, or gitsync/NAME
+    pub name: String,
+    /// How to write the answer [default: text]
+    #[arg(short, long, value_enum)]
+    pub output: Option<DataFormat>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Arguments of `start`, `stop` and `restart`.
+#[derive(Args, Debug)]
+pub struct RunStateArgs {
+    /// Name of the workspace
+    pub name: String,
+    /// Waiting.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Whether to wait.
+#[derive(Args, Clone, Debug)]
+pub struct WaitArgs {
+    /// Wait until it is so, and say what happens meanwhile
+    #[arg(short, long)]
+    pub wait: bool,
+    /// How long to wait, for example 90s or 10m
+    #[arg(long, default_value = "10m", value_parser = duration, requires = "wait")]
+    pub timeout: std::time::Duration,
+}
+
+/// Arguments of `sync`.
+#[derive(Args, Debug)]
+pub struct SyncArgs {
+    /// Name of the GitSync
+    pub name: String,
+    /// Waiting.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Arguments of `crds`.
+#[derive(Args, Debug)]
+pub struct CrdsArgs {
+    /// How to write the answer
+    #[arg(short, long, value_enum, default_value = "yaml")]
+    pub output: DataFormat,
+}
+
+/// Arguments of `completion`.
+#[derive(Args, Debug)]
+pub struct CompletionArgs {
+    /// Which shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// Shells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+}
+
+impl Shell {
+    /// What writes the script.
+    pub fn generator(self) -> clap_complete::Shell {
+        match self {
+            Self::Bash => clap_complete::Shell::Bash,
+            Self::Zsh => clap_complete::Shell::Zsh,
+            Self::Fish => clap_complete::Shell::Fish,
+        }
+    }
+}
+
+/// Arguments of `controller`: each can be given by its environment variable too, which is how the chart does it.
+#[derive(Args, Clone, Debug)]
+pub struct ControllerArgs {
+    /// The installation's namespace: the Lease of the leader lives here
+    #[arg(long, env = "WORKSTEAD_NAMESPACE", default_value = "workstead-system", value_parser = label)]
+    pub namespace: String,
+    /// Who we are in the Lease: the name of the pod [default: a random one]
+    #[arg(long, env = "WORKSTEAD_IDENTITY", hide_env_values = true)]
+    pub identity: Option<String>,
+    /// The Workstead image, mounted into every workspace
+    #[arg(long, env = "WORKSTEAD_TOOLS_IMAGE")]
+    pub tools_image: String,
+    /// The domain under which workspaces open, for example work.example.com
+    #[arg(long, env = "WORKSTEAD_BASE_DOMAIN", value_parser = domain)]
+    pub base_domain: Option<String>,
+    /// How many Workspaces there may be in the cluster [default: no limit]
+    #[arg(long, env = "WORKSTEAD_QUOTA_TOTAL")]
+    pub quota_total: Option<u32>,
+    /// Objects of a kind that are reconciled at the same time
+    #[arg(long, env = "WORKSTEAD_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub concurrency: u16,
+    /// Where Git repositories are kept; a cache
+    #[arg(long, env = "WORKSTEAD_STATE_DIRECTORY", default_value = "/var/lib/workstead")]
+    pub state_directory: PathBuf,
+    /// Where /metrics, /healthz and /readyz are served
+    #[arg(long, env = "WORKSTEAD_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
+    pub health_address: SocketAddr,
+    /// Where the hooks of Git servers are received
+    #[arg(long, env = "WORKSTEAD_WEBHOOK_ADDRESS", default_value = "0.0.0.0:8082")]
+    pub webhook_address: SocketAddr,
+    /// Look at this namespace alone [default: all]
+    #[arg(long, env = "WORKSTEAD_WATCH_NAMESPACE", value_parser = label)]
+    pub watch_namespace: Option<String>,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,workstead=debug
+    #[arg(long, env = "WORKSTEAD_LOG", default_value = "info")]
+    pub log: String,
+    /// How log lines look
+    #[arg(long, env = "WORKSTEAD_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormatArg,
+    /// Path of a kubeconfig [default: the pod's ServiceAccount, or $KUBECONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormatArg {
+    /// For people
+    Text,
+    /// For machines
+    Json,
+}
+
+/// Reads `90s`, `10m`, `1h30m`.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || format!("'{text}' is no length of time: write for example 90s or 10m");
+    let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    std::time::Duration::try_from(span).map_err(|_| wrong())
+}
+
+fn label(text: &str) -> Result<String, String> {
+    crate::model::names::DnsLabel::new(text)
+        .map(|name| name.as_str().to_owned())
+        .map_err(|error| error.to_string())
+}
+
+fn domain(text: &str) -> Result<String, String> {
+    crate::model::names::DnsSubdomain::new(text)
+        .map(|name| name.as_str().to_owned())
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_as_people_write_them() {
+        assert_eq!(duration("90s").unwrap().as_secs(), 90);
+        assert_eq!(duration("1h30m").unwrap().as_secs(), 5400);
+        assert!(duration("soon").is_err());
+        assert!(duration("-5s").is_err());
+    }
+}

@@ -1,0 +1,81 @@
+//! Calls to the cluster, with a deadline each, and their errors in words.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::time::Duration;
+
+use kube::api::{Api, Patch, PatchParams};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::cli::error::CliError;
+use crate::model::names::CLI_MANAGER;
+
+/// No call takes longer; the client itself would wait for ever.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits for a call.
+///
+/// # Errors
+/// When it fails or takes too long. `what` completes "failed to …".
+pub async fn call<T>(
+    what: &str,
+    work: impl Future<Output = kube::Result<T>>,
+) -> Result<T, CliError> {
+    match timeout(DEADLINE, work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(explain(what, error)),
+        Err(_) => Err(CliError::undone(format!("failed to {what}"))
+            .seen(format!("the API server gave no answer within {} s", DEADLINE.as_secs()))
+            .next("look whether the cluster is well: kubectl get --raw /readyz")),
+    }
+}
+
+/// Sets an annotation by which a person asks for something.
+///
+/// By merge patch: a server-side apply would take back every other field that this manager ever applied.
+///
+/// # Errors
+/// When the call fails.
+pub async fn annotate<K>(api: &Api<K>, name: &str, key: &str, value: &str) -> Result<(), CliError>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let body = Patch::Merge(json!({"metadata": {"annotations": {key: value}}}));
+    let parameters = PatchParams {
+        field_manager: Some(CLI_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let written = api.patch(name, &parameters, &body);
+    call(&format!("annotate {name}"), written).await.map(|_| ())
+}
+
+/// What an error of the client means for the person who typed the command.
+pub fn explain(what: &str, error: kube::Error) -> CliError {
+    let failed = CliError::undone(format!("failed to {what}"));
+    match error {
+        kube::Error::Api(status) if status.is_not_found() && is_missing_kind(&status.message) => failed
+            .seen(&status.message)
+            .next("install Workstead in this cluster (docs/tasks/install.md), or choose another one with --context"),
+        kube::Error::Api(status) if status.is_not_found() => failed
+            .seen(&status.message)
+            .next("look what there is: workstead list --all-namespaces"),
+        kube::Error::Api(status) if status.is_forbidden() => failed
+            .seen(&status.message)
+            .next("ask an administrator for the ClusterRole view (to look) or edit (to change) in that namespace"),
+        kube::Error::Api(status) if status.code == 401 => failed
+            .seen(&status.message)
+            .next("sign in again: the credentials of the kubeconfig are not accepted any more"),
+        kube::Error::Api(status) => failed.seen(format!("{}: {}", status.reason, status.message)),
+        other @ (kube::Error::HyperError(_) | kube::Error::Service(_)) => failed
+            .because(other)
+            .next("look whether the API server can be reached: kubectl cluster-info"),
+        other => failed.because(other),
+    }
+}
+
+/// The server's text where the kind itself is unknown to it; an unknown object is named instead.
+fn is_missing_kind(message: &str) -> bool {
+    message.contains("could not find the requested resource") || message.contains("page not found")
+}

@@ -1,0 +1,107 @@
+//! `workstead controller`: flags, environment and chart values become one typed configuration.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::args::{ClusterArgs, ControllerArgs, LogFormatArg};
+use crate::cli::connect::connect;
+use crate::cli::error::CliError;
+use crate::controllers::backoff::BackoffSettings;
+use crate::controllers::lease::LeaseSettings;
+use crate::controllers::{ControllerConfig, PeerSelector, Scope};
+use crate::model::names::CONTROLLER_LEASE;
+use crate::telemetry::{LogFormat, LogSettings};
+
+/// In case an event was lost: everything is looked at this often.
+const FULL_PASS_EVERY: Duration = Duration::from_secs(3600);
+
+impl ControllerArgs {
+    /// How to log.
+    pub fn log_settings(&self) -> LogSettings {
+        LogSettings {
+            format: match self.log_format {
+                LogFormatArg::Text => LogFormat::Text,
+                LogFormatArg::Json => LogFormat::Json,
+            },
+            filter: self.log.clone(),
+        }
+    }
+
+    /// The configuration of the controllers.
+    pub fn config(&self) -> ControllerConfig {
+        let identity = self
+            .identity
+            .clone()
+            .unwrap_or_else(|| format!("workstead-{:08x}", rand::random::<u32>()));
+        let labels = [
+            ("app.kubernetes.io/name", "workstead"),
+            ("app.kubernetes.io/component", "proxy"),
+        ];
+        ControllerConfig {
+            namespace: self.namespace.clone(),
+            scope: Scope {
+                namespace: self.watch_namespace.clone(),
+                class_labels: None,
+            },
+            lease: LeaseSettings::new(CONTROLLER_LEASE, identity),
+            tools_image: self.tools_image.clone(),
+            proxy: PeerSelector {
+                namespace: self.namespace.clone(),
+                pod_labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            },
+            total_quota: self.quota_total,
+            base_domain: self.base_domain.clone(),
+            concurrency: self.concurrency,
+            state_dir: self.state_directory.clone(),
+            health_address: Some(self.health_address),
+            webhook_address: Some(self.webhook_address),
+            backoff: BackoffSettings::default(),
+            full_pass_every: FULL_PASS_EVERY,
+        }
+    }
+}
+
+/// Runs the controllers until a signal ends them.
+pub async fn run(arguments: ControllerArgs) -> Result<ExitCode, CliError> {
+    let config = arguments.config();
+    // Nothing in it is secret: credentials live in Secrets and in the kubeconfig, whose path alone is shown.
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = ?config,
+        kubeconfig = ?arguments.kubeconfig,
+        "starting"
+    );
+    let connection = connect(&ClusterArgs {
+        namespace: None,
+        context: None,
+        kubeconfig: arguments.kubeconfig,
+    })
+    .await?;
+    let shutdown = CancellationToken::new();
+    let mut running = std::pin::pin!(crate::controllers::run(
+        config,
+        connection.client,
+        shutdown.clone()
+    ));
+    tokio::select! {
+        ended = running.as_mut() => ended?,
+        signal = ended_by_signal() => {
+            tracing::info!(signal = signal?, "shutting down");
+            shutdown.cancel();
+            running.await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ended_by_signal() -> std::io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

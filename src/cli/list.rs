@@ -1,0 +1,139 @@
+//! `workstead list`.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use kube::api::{Api, ListParams};
+use kube::{Client, ResourceExt};
+
+use crate::api::Workspace;
+use crate::cli::args::{ListArgs, ListFormat};
+use crate::cli::call::call;
+use crate::cli::connect::connect;
+use crate::cli::error::CliError;
+use crate::cli::output::{BAD, Cell, DataFormat, GOOD, Screen, table};
+use crate::cli::show::{self, NOTHING, condition};
+use crate::controllers::clock::SystemClock;
+use crate::model::clock::Clock;
+
+/// Objects that are asked for at once.
+const PAGE: u32 = 500;
+
+/// Lists workspaces.
+pub async fn run(arguments: ListArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {
+    let connection = connect(&arguments.cluster).await?;
+    let place = (!arguments.all_namespaces).then_some(connection.namespace.as_str());
+    let mut workspaces =
+        fetch(connection.client.clone(), place, arguments.owner.as_deref()).await?;
+    match arguments.output {
+        Some(ListFormat::Json) => data(screen, DataFormat::Json, &mut workspaces)?,
+        Some(ListFormat::Yaml) => data(screen, DataFormat::Yaml, &mut workspaces)?,
+        wide => {
+            if workspaces.is_empty() {
+                let place = place.map_or_else(String::new, |name| format!(" in namespace {name}"));
+                screen.progress(&format!("no workspaces{place}"));
+            } else {
+                let columns = Columns {
+                    namespace: arguments.all_namespaces,
+                    wide: wide.is_some(),
+                };
+                screen.print(&columns.table(&workspaces, SystemClock.now()))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn fetch(
+    client: Client,
+    namespace: Option<&str>,
+    owner: Option<&str>,
+) -> Result<Vec<Workspace>, CliError> {
+    let api: Api<Workspace> = match namespace {
+        Some(name) => Api::namespaced(client, name),
+        None => Api::all(client),
+    };
+    let mut parameters = ListParams::default().limit(PAGE);
+    if let Some(owner) = owner {
+        parameters = parameters.fields(&format!("spec.owner={owner}"));
+    }
+    let mut workspaces = Vec::new();
+    loop {
+        let page = call("list workspaces", api.list(&parameters)).await?;
+        let token = page.metadata.continue_.filter(|token| !token.is_empty());
+        workspaces.extend(page.items);
+        match token {
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => return Ok(workspaces),
+        }
+    }
+}
+
+fn data(
+    screen: &mut Screen,
+    format: DataFormat,
+    workspaces: &mut [Workspace],
+) -> Result<(), CliError> {
+    for workspace in workspaces.iter_mut() {
+        workspace.metadata.managed_fields = None;
+    }
+    screen.data(
+        format,
+        &serde_json::json!({"apiVersion": "v1", "kind": "List", "items": workspaces}),
+    )
+}
+
+struct Columns {
+    namespace: bool,
+    wide: bool,
+}
+
+impl Columns {
+    fn table(&self, workspaces: &[Workspace], now: Timestamp) -> String {
+        let mut header = vec!["NAME", "STATE", "READY", "OWNER", "URL", "AGE"];
+        if self.namespace {
+            header.insert(0, "NAMESPACE");
+        }
+        if self.wide {
+            header.extend(["DESIRED", "CAUSE", "CLASS", "IMAGE", "NODE"]);
+        }
+        let rows: Vec<Vec<Cell>> = workspaces.iter().map(|each| self.row(each, now)).collect();
+        table(&header, &rows)
+    }
+
+    fn row(&self, workspace: &Workspace, now: Timestamp) -> Vec<Cell> {
+        let (state, style) = show::state(workspace);
+        let status = workspace.status.clone().unwrap_or_default();
+        let ready = condition(&status.conditions, "Ready").map(|found| found.status.clone());
+        let age = workspace.creation_timestamp().map(|created| show::ago(now, created.0));
+        let mut row = vec![
+            Cell::from(workspace.name_any()),
+            Cell::styled(state, style),
+            match ready.as_deref() {
+                Some("True") => Cell::styled("True", GOOD),
+                Some("False") => Cell::styled("False", BAD),
+                other => other.unwrap_or(NOTHING).into(),
+            },
+            workspace.spec.owner.clone().into(),
+            or_nothing(status.url),
+            or_nothing(age),
+        ];
+        if self.namespace {
+            row.insert(0, or_nothing(workspace.namespace()));
+        }
+        if self.wide {
+            row.extend([
+                show::desired(workspace).into(),
+                or_nothing(status.failure.map(|failure| format!("{:?}", failure.cause))),
+                or_nothing(status.class_name),
+                workspace.spec.image.clone().into(),
+                or_nothing(status.pod.and_then(|pod| pod.node)),
+            ]);
+        }
+        row
+    }
+}
+
+fn or_nothing(text: Option<String>) -> Cell {
+    text.unwrap_or_else(|| NOTHING.to_owned()).into()
+}

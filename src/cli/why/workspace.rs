@@ -1,0 +1,193 @@
+//! Why a Workspace is as it is.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde::Serialize;
+
+use crate::api::Workspace;
+use crate::api::workspace::{
+    ActualState, Cause, EffectiveDesiredState, Failure, Origin, PendingChange, PodStatus,
+    StoppedByTimer, TimelineStep, VolumeStatus,
+};
+use crate::cli::output::{BAD, Cell, HEADING, table};
+use crate::cli::show::{self, condition, is_true};
+use crate::cli::why::facts;
+
+/// All that there is to say about a Workspace.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    namespace: String,
+    name: String,
+    state: Option<ActualState>,
+    desired: Option<EffectiveDesiredState>,
+    ready: bool,
+    stalled: bool,
+    /// The status speaks of an older spec.
+    outdated: bool,
+    message: Option<String>,
+    failure: Option<Failure>,
+    stopped_by_timer: Option<StoppedByTimer>,
+    url: Option<String>,
+    pod: Option<PodStatus>,
+    volume: Option<VolumeStatus>,
+    timeline: Vec<TimelineStep>,
+    pending: Vec<PendingChange>,
+    origin: Option<Origin>,
+    #[serde(skip)]
+    shown_state: (String, anstyle::Style),
+}
+
+impl Explanation {
+    /// Gathers it from the object.
+    pub fn new(workspace: &Workspace) -> Self {
+        let status = workspace.status.clone().unwrap_or_default();
+        let outdated = status.observed_generation != workspace.metadata.generation;
+        Self {
+            namespace: workspace.namespace().unwrap_or_default(),
+            name: workspace.name_any(),
+            state: status.actual_state,
+            desired: status.desired_state,
+            ready: is_true(&status.conditions, "Ready"),
+            stalled: is_true(&status.conditions, "Stalled"),
+            outdated,
+            message: condition(&status.conditions, "Ready").map(|found| found.message.clone()),
+            failure: status.failure,
+            stopped_by_timer: status.stopped_by_timer,
+            url: status.url,
+            pod: status.pod,
+            volume: status.volume,
+            timeline: status.timeline,
+            pending: status.revision.map(|revision| revision.pending).unwrap_or_default(),
+            origin: status.origin,
+            shown_state: show::state(workspace),
+        }
+    }
+
+    /// For people.
+    pub fn text(&self, now: Timestamp) -> String {
+        let (state, style) = &self.shown_state;
+        let mut text = format!(
+            "{HEADING}Workspace {}/{}{HEADING:#}: {style}{state}{style:#}",
+            self.namespace, self.name
+        );
+        if let Some(desired) = self.desired
+            && format!("{desired:?}") != *state
+        {
+            text.push_str(&format!(", wanted {desired:?}"));
+        }
+        text.push('\n');
+        text.push_str(&facts(&self.situation(now)));
+        if let Some(failure) = &self.failure {
+            text.push_str(&failure_text(failure, now));
+        }
+        text.push_str(&self.timeline_text());
+        text.push_str(&self.pending_text());
+        text
+    }
+
+    fn situation(&self, now: Timestamp) -> Vec<(&'static str, String)> {
+        let mut lines = Vec::new();
+        let ready = match (self.ready, self.stalled) {
+            (true, _) => "yes",
+            (false, true) => "no, and only a person can help",
+            (false, false) => "not yet",
+        };
+        lines.push(("ready", ready.to_owned()));
+        if let Some(message) = self.message.as_ref().filter(|message| !message.is_empty())
+            && self.failure.is_none()
+        {
+            lines.push(("says", message.clone()));
+        }
+        if self.outdated {
+            lines.push(("note", self.outdated_text().to_owned()));
+        }
+        if let Some(stop) = &self.stopped_by_timer {
+            let when = show::ago(now, stop.at.0);
+            let text = format!(
+                "by timer {}, {when} ago; workstead start {} wakes it",
+                stop.timer, self.name
+            );
+            lines.push(("stopped", text));
+        }
+        if let Some(url) = &self.url {
+            lines.push(("opens at", url.clone()));
+        }
+        if let Some(pod) = &self.pod {
+            let node = pod.node.as_deref().unwrap_or("no node yet");
+            lines.push(("pod", format!("{} on {node}", pod.name)));
+        }
+        if let Some(volume) = self.volume.as_ref().filter(|volume| volume.retained) {
+            lines.push(("volume", format!("{} was kept", volume.name)));
+        }
+        if let Some(origin) = &self.origin {
+            lines.push(("file", format!("{} in {}", origin.file, origin.repository)));
+            lines.push(("revision", origin.revision.clone()));
+        }
+        lines
+    }
+
+    fn outdated_text(&self) -> &'static str {
+        if self.state.is_none() {
+            "no controller has looked at it yet: is one running? kubectl get deployments -A -l app.kubernetes.io/name=workstead"
+        } else {
+            "the spec changed since: the controller has not looked at the change yet"
+        }
+    }
+
+    fn timeline_text(&self) -> String {
+        if self.timeline.is_empty() {
+            return String::new();
+        }
+        let rows: Vec<Vec<Cell>> = self
+            .timeline
+            .iter()
+            .map(|step| {
+                vec![
+                    format!("  {:?}", step.step).into(),
+                    show::milliseconds(step.at_milliseconds).into(),
+                    format!("+{}", show::milliseconds(step.milliseconds)).into(),
+                ]
+            })
+            .collect();
+        format!("\n{}", table(&["LAST START", "AFTER", "STEP TOOK"], &rows))
+    }
+
+    fn pending_text(&self) -> String {
+        if self.pending.is_empty() {
+            return String::new();
+        }
+        let rows: Vec<Vec<Cell>> = self
+            .pending
+            .iter()
+            .map(|change| {
+                vec![format!("  {}", change.field).into(), show::effect(change.effect).into()]
+            })
+            .collect();
+        format!("\n{}", table(&["PENDING CHANGE", "TAKES EFFECT"], &rows))
+    }
+}
+
+fn failure_text(failure: &Failure, now: Timestamp) -> String {
+    let mut lines = vec![
+        ("cause", format!("{BAD}{:?}{BAD:#}: {}", failure.cause, failure.message)),
+        ("blame", show::blame(failure.blame).to_owned()),
+        ("evidence", failure.evidence.clone()),
+        ("next step", format!("{HEADING}{}{HEADING:#}", failure.next_step)),
+        ("retry", if failure.retryable {
+            "it may recover by itself".to_owned()
+        } else {
+            "it waits for a change".to_owned()
+        }),
+        ("more", page(failure.cause)),
+    ];
+    if let Some(since) = &failure.since {
+        lines.push(("since", format!("{} ({} ago)", since.0, show::ago(now, since.0))));
+    }
+    format!("\n{}", facts(&lines))
+}
+
+/// Where the documentation speaks of a cause.
+fn page(cause: Cause) -> String {
+    format!("docs/causes/{}.md", format!("{cause:?}").to_lowercase())
+}
