@@ -29,11 +29,14 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List workspaces
-    #[command(visible_alias = "ls", after_help = "\
+    #[command(
+        visible_alias = "ls",
+        after_help = "\
 Examples:
   workstead list                 those of the context's namespace
   workstead list -A -o wide      all, with class, image and node
-  workstead list -o json         for programs")]
+  workstead list -o json         for programs"
+    )]
     List(ListArgs),
     /// Say why a workspace or a GitSync is as it is: cause, evidence, next step, timeline
     #[command(after_help = "\
@@ -236,13 +239,21 @@ pub struct ControllerArgs {
     #[arg(long, env = "WORKSTEAD_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
     /// Where Git repositories are kept; a cache
-    #[arg(long, env = "WORKSTEAD_STATE_DIRECTORY", default_value = "/var/lib/workstead")]
+    #[arg(
+        long,
+        env = "WORKSTEAD_STATE_DIRECTORY",
+        default_value = "/var/lib/workstead"
+    )]
     pub state_directory: PathBuf,
     /// Where /metrics, /healthz and /readyz are served
     #[arg(long, env = "WORKSTEAD_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
     pub health_address: SocketAddr,
     /// Where the hooks of Git servers are received
-    #[arg(long, env = "WORKSTEAD_WEBHOOK_ADDRESS", default_value = "0.0.0.0:8082")]
+    #[arg(
+        long,
+        env = "WORKSTEAD_WEBHOOK_ADDRESS",
+        default_value = "0.0.0.0:8082"
+    )]
     pub webhook_address: SocketAddr,
     /// Look at this namespace alone [default: all]
     #[arg(long, env = "WORKSTEAD_WATCH_NAMESPACE", value_parser = label)]

@@ -27,7 +27,10 @@ pub async fn call<T>(
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(explain(what, error)),
         Err(_) => Err(CliError::undone(format!("failed to {what}"))
-            .seen(format!("the API server gave no answer within {} s", DEADLINE.as_secs()))
+            .seen(format!(
+                "the API server gave no answer within {} s",
+                DEADLINE.as_secs()
+            ))
             .next("look whether the cluster is well: kubectl get --raw /readyz")),
     }
 }

@@ -12,7 +12,12 @@ use crate::cli::output::Screen;
 /// Prints the script for a shell.
 pub fn run(arguments: &CompletionArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {
     let mut script = Vec::new();
-    generate(arguments.shell.generator(), &mut Cli::command(), "workstead", &mut script);
+    generate(
+        arguments.shell.generator(),
+        &mut Cli::command(),
+        "workstead",
+        &mut script,
+    );
     screen.print(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -49,7 +49,9 @@ impl ControllerArgs {
             tools_image: self.tools_image.clone(),
             proxy: PeerSelector {
                 namespace: self.namespace.clone(),
-                pod_labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+                pod_labels: labels
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .into(),
             },
             total_quota: self.quota_total,
             base_domain: self.base_domain.clone(),

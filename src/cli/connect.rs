@@ -23,9 +23,13 @@ pub struct Connection {
 pub async fn connect(arguments: &ClusterArgs) -> Result<Connection, CliError> {
     let mut config = read(arguments).await?;
     config.connect_timeout = Some(Duration::from_secs(10));
-    let namespace = arguments.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config)
-        .map_err(|error| CliError::undone("failed to make a client from the kubeconfig").because(error))?;
+    let namespace = arguments
+        .namespace
+        .clone()
+        .unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config).map_err(|error| {
+        CliError::undone("failed to make a client from the kubeconfig").because(error)
+    })?;
     Ok(Connection { client, namespace })
 }
 
@@ -35,7 +39,9 @@ async fn read(arguments: &ClusterArgs) -> Result<Config, CliError> {
         ..KubeConfigOptions::default()
     };
     if arguments.kubeconfig.is_none() && arguments.context.is_none() {
-        return Config::infer().await.map_err(|error| unusable().because(error));
+        return Config::infer()
+            .await
+            .map_err(|error| unusable().because(error));
     }
     let kubeconfig = match &arguments.kubeconfig {
         Some(path) => Kubeconfig::read_from(path),
@@ -48,6 +54,7 @@ async fn read(arguments: &ClusterArgs) -> Result<Config, CliError> {
 }
 
 fn unusable() -> CliError {
-    CliError::undone("failed to read a kubeconfig")
-        .next("name one with --kubeconfig or KUBECONFIG; kubectl config get-contexts lists its contexts")
+    CliError::undone("failed to read a kubeconfig").next(
+        "name one with --kubeconfig or KUBECONFIG; kubectl config get-contexts lists its contexts",
+    )
 }

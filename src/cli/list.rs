@@ -105,7 +105,9 @@ impl Columns {
         let (state, style) = show::state(workspace);
         let status = workspace.status.clone().unwrap_or_default();
         let ready = condition(&status.conditions, "Ready").map(|found| found.status.clone());
-        let age = workspace.creation_timestamp().map(|created| show::ago(now, created.0));
+        let age = workspace
+            .creation_timestamp()
+            .map(|created| show::ago(now, created.0));
         let mut row = vec![
             Cell::from(workspace.name_any()),
             Cell::styled(state, style),

@@ -109,9 +109,7 @@ fn command_named(program: Option<&OsString>) -> clap::Command {
     }
 }
 
-fn block_on(
-    work: impl Future<Output = Result<ExitCode, CliError>>,
-) -> Result<ExitCode, CliError> {
+fn block_on(work: impl Future<Output = Result<ExitCode, CliError>>) -> Result<ExitCode, CliError> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

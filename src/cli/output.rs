@@ -48,7 +48,10 @@ impl Screen {
     /// # Errors
     /// When it can't be written. A reader that went away (`| head`) is no error: nobody is left to tell.
     pub fn print(&mut self, text: &str) -> Result<(), CliError> {
-        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        let written = self
+            .out
+            .write_all(text.as_bytes())
+            .and_then(|()| self.out.flush());
         match written {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(CliError::undone("failed to write the answer").because(error))
@@ -64,7 +67,7 @@ impl Screen {
     pub fn data(&mut self, format: DataFormat, value: &impl Serialize) -> Result<(), CliError> {
         let text = match format {
             DataFormat::Json => serde_json::to_string_pretty(value)? + "\n",
-            DataFormat::Yaml => serde_yaml::to_string(value)?,
+            DataFormat::Yaml => crate::yaml::write(value)?,
         };
         self.print(&text)
     }
@@ -123,12 +126,18 @@ pub fn table(header: &[&str], rows: &[Vec<Cell>]) -> String {
             *width = (*width).max(cell.text.chars().count());
         }
     }
-    let titles: Vec<Cell> = header.iter().map(|title| Cell::styled(*title, HEADING)).collect();
+    let titles: Vec<Cell> = header
+        .iter()
+        .map(|title| Cell::styled(*title, HEADING))
+        .collect();
     let mut text = String::new();
     for row in std::iter::once(&titles).chain(rows) {
         let last = row.len().saturating_sub(1);
         for (index, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let Cell { text: content, style } = cell;
+            let Cell {
+                text: content,
+                style,
+            } = cell;
             text.push_str(&format!("{style}{content}{style:#}"));
             if index < last {
                 let fill = width.saturating_sub(content.chars().count()) + 3;
@@ -147,7 +156,10 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_and_the_last_one_is_not_filled() {
         let plain = |text: &str| anstream::adapter::strip_str(text).to_string();
-        let rows = vec![vec![Cell::from("a"), "Running".into()], vec!["longer".into(), "".into()]];
+        let rows = vec![
+            vec![Cell::from("a"), "Running".into()],
+            vec!["longer".into(), "".into()],
+        ];
         assert_eq!(
             plain(&table(&["NAME", "STATE"], &rows)),
             "NAME     STATE\na        Running\nlonger   \n"

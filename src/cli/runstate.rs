@@ -70,11 +70,15 @@ pub async fn restart(arguments: RunStateArgs, screen: &mut Screen) -> Result<Exi
     let target = Target::find(&arguments).await?;
     target.refuse_terminated("restart")?;
     if target.workspace.spec.desired_state == Some(DesiredState::Stopped) {
-        return Err(CliError::no(format!("{} is wanted Stopped", target.shown()))
-            .next(format!("start it: workstead start {}", target.name())));
+        return Err(
+            CliError::no(format!("{} is wanted Stopped", target.shown()))
+                .next(format!("start it: workstead start {}", target.name())),
+        );
     }
     let value = request_value();
-    target.annotate(RESTART_REQUESTED_ANNOTATION, &value).await?;
+    target
+        .annotate(RESTART_REQUESTED_ANNOTATION, &value)
+        .await?;
     screen.print(&format!("{}: asked to restart\n", target.shown()))?;
     target
         .wait(&arguments, screen, |workspace| {
@@ -90,11 +94,17 @@ pub fn request_value() -> String {
 }
 
 fn state(workspace: &Workspace) -> Option<ActualState> {
-    workspace.status.as_ref().and_then(|status| status.actual_state)
+    workspace
+        .status
+        .as_ref()
+        .and_then(|status| status.actual_state)
 }
 
 fn runs(workspace: &Workspace) -> bool {
-    let conditions = workspace.status.as_ref().map(|status| status.conditions.as_slice());
+    let conditions = workspace
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice());
     state(workspace) == Some(ActualState::Running)
         && show::is_true(conditions.unwrap_or_default(), "Ready")
 }
@@ -128,7 +138,11 @@ impl Target {
     }
 
     fn shown(&self) -> String {
-        format!("Workspace {}/{}", self.workspace.namespace().unwrap_or_default(), self.name())
+        format!(
+            "Workspace {}/{}",
+            self.workspace.namespace().unwrap_or_default(),
+            self.name()
+        )
     }
 
     fn status(&self) -> crate::api::workspace::WorkspaceStatus {
@@ -165,12 +179,15 @@ impl Target {
             "spec": {"desiredState": wanted},
         });
         let parameters = PatchParams::apply(CLI_MANAGER);
-        let written = self.api.patch(&self.name(), &parameters, &Patch::Apply(&body)).await;
+        let written = self
+            .api
+            .patch(&self.name(), &parameters, &Patch::Apply(&body))
+            .await;
         match written {
             // Between our look and our write somebody else took the field.
-            Err(kube::Error::Api(status)) if status.is_conflict() => {
-                Err(self.decided_elsewhere(wanted, "somebody else").seen(&status.message))
-            }
+            Err(kube::Error::Api(status)) if status.is_conflict() => Err(self
+                .decided_elsewhere(wanted, "somebody else")
+                .seen(&status.message)),
             written => call(&format!("write to {}", self.shown()), async { written })
                 .await
                 .map(|_| Wish::Written),
@@ -205,14 +222,21 @@ impl Target {
 
     /// The manager, other than the command line, that set a field; None where nobody did.
     fn other_manager_of(&self, path: &[&str]) -> Option<String> {
-        let entries = self.workspace.metadata.managed_fields.as_deref().unwrap_or_default();
+        let entries = self
+            .workspace
+            .metadata
+            .managed_fields
+            .as_deref()
+            .unwrap_or_default();
         entries
             .iter()
             .filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty())
             .filter(|entry| {
                 let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
                 fields.is_some_and(|fields| {
-                    path.iter().try_fold(fields, |inner, key| inner.get(key)).is_some()
+                    path.iter()
+                        .try_fold(fields, |inner, key| inner.get(key))
+                        .is_some()
                 })
             })
             .map(|entry| entry.manager.clone().unwrap_or_default())
@@ -223,22 +247,39 @@ impl Target {
     /// value back, which asks a second time.
     async fn annotate(&self, key: &str, value: &str) -> Result<(), CliError> {
         let field = format!("f:{key}");
-        let entries = self.workspace.metadata.managed_fields.as_deref().unwrap_or_default();
-        let applied_by = entries.iter().filter(|entry| entry.operation.as_deref() == Some("Apply"));
+        let entries = self
+            .workspace
+            .metadata
+            .managed_fields
+            .as_deref()
+            .unwrap_or_default();
+        let applied_by = entries
+            .iter()
+            .filter(|entry| entry.operation.as_deref() == Some("Apply"));
         let owner = applied_by
             .filter(|entry| entry.manager.as_deref() != Some(CLI_MANAGER))
             .find(|entry| {
                 let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
                 fields.is_some_and(|fields| {
-                    fields.pointer("/f:metadata/f:annotations").and_then(|all| all.get(&field)).is_some()
+                    fields
+                        .pointer("/f:metadata/f:annotations")
+                        .and_then(|all| all.get(&field))
+                        .is_some()
                 })
             });
         if let Some(entry) = owner {
             let manager = entry.manager.as_deref().unwrap_or("somebody");
-            let file = self.origin().map_or("the file".to_owned(), |origin| origin.file);
-            return Err(CliError::no(format!("{}: annotation {key} is set by a file", self.shown()))
-                .seen(format!("{manager} applies it"))
-                .next(format!("write a new value in {file}, or take the annotation out there")));
+            let file = self
+                .origin()
+                .map_or("the file".to_owned(), |origin| origin.file);
+            return Err(CliError::no(format!(
+                "{}: annotation {key} is set by a file",
+                self.shown()
+            ))
+            .seen(format!("{manager} applies it"))
+            .next(format!(
+                "write a new value in {file}, or take the annotation out there"
+            )));
         }
         annotate(&self.api, &self.name(), key, value).await
     }
@@ -256,12 +297,12 @@ impl Target {
         let judge = |workspace: &Workspace| judge(workspace, &reached);
         let name = self.name();
         let api = self.api.clone();
-        wait_for(api, &name, arguments.wait.timeout, screen, judge).await.map_err(|error| {
-            match error.next_step {
+        wait_for(api, &name, arguments.wait.timeout, screen, judge)
+            .await
+            .map_err(|error| match error.next_step {
                 Some(_) => error,
                 None => error.next(format!("ask why: workstead why {name}")),
-            }
-        })?;
+            })?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -283,7 +324,12 @@ fn judge(workspace: &Workspace, reached: &impl Fn(&Workspace) -> bool) -> Verdic
 }
 
 fn failed(workspace: &Workspace, failure: &Failure) -> CliError {
-    CliError::no(format!("{} failed: {:?}, {}", workspace.name_any(), failure.cause, failure.message))
-        .seen(&failure.evidence)
-        .next(&failure.next_step)
+    CliError::no(format!(
+        "{} failed: {:?}, {}",
+        workspace.name_any(),
+        failure.cause,
+        failure.message
+    ))
+    .seen(&failure.evidence)
+    .next(&failure.next_step)
 }

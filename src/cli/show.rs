@@ -23,7 +23,11 @@ pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
 
 /// A state as a word, with its colour.
 pub fn state(workspace: &Workspace) -> (String, Style) {
-    match workspace.status.as_ref().and_then(|status| status.actual_state) {
+    match workspace
+        .status
+        .as_ref()
+        .and_then(|status| status.actual_state)
+    {
         Some(state) => (format!("{state:?}"), state_style(state)),
         None => ("Unseen".to_owned(), FAINT),
     }
@@ -44,10 +48,14 @@ fn state_style(state: ActualState) -> Style {
 
 /// What is wanted, as a word.
 pub fn desired(workspace: &Workspace) -> String {
-    workspace.status.as_ref().and_then(|status| status.desired_state).map_or_else(
-        || NOTHING.to_owned(),
-        |desired: EffectiveDesiredState| format!("{desired:?}"),
-    )
+    workspace
+        .status
+        .as_ref()
+        .and_then(|status| status.desired_state)
+        .map_or_else(
+            || NOTHING.to_owned(),
+            |desired: EffectiveDesiredState| format!("{desired:?}"),
+        )
 }
 
 /// Whose fault it is, as people say it.

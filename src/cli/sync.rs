@@ -24,8 +24,10 @@ pub async fn run(arguments: SyncArgs, screen: &mut Screen) -> Result<ExitCode, C
     let shown = format!("GitSync {namespace}/{name}");
     let found = call(&format!("read {shown}"), api.get(name)).await?;
     if found.spec.suspend {
-        return Err(CliError::no(format!("{shown} is suspended: nothing would happen"))
-            .next("take spec.suspend out, then sync again"));
+        return Err(
+            CliError::no(format!("{shown} is suspended: nothing would happen"))
+                .next("take spec.suspend out, then sync again"),
+        );
     }
     let value = request_value();
     annotate(&api, name, RECONCILE_REQUESTED_ANNOTATION, &value).await?;
@@ -40,7 +42,11 @@ pub async fn run(arguments: SyncArgs, screen: &mut Screen) -> Result<ExitCode, C
     })?;
     let (text, good) = explain_gitsync(&synced);
     screen.print(&text)?;
-    Ok(if good { ExitCode::SUCCESS } else { crate::cli::error::ANSWER_NO.into() })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        crate::cli::error::ANSWER_NO.into()
+    })
 }
 
 fn judge(gitsync: &GitSync, value: &str) -> Verdict<GitSync> {

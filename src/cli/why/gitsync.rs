@@ -96,7 +96,10 @@ impl Explanation {
             lines.push(("says", format!("{reason}: {message}")));
         }
         if self.outdated {
-            lines.push(("note", "the controller has not looked at the latest spec yet".to_owned()));
+            lines.push((
+                "note",
+                "the controller has not looked at the latest spec yet".to_owned(),
+            ));
         }
         if let Some(revision) = &self.last_applied_revision {
             let objects = self.objects.unwrap_or_default();
@@ -121,7 +124,9 @@ impl Explanation {
         }
         let hidden = (self.error_count as usize).saturating_sub(self.errors.len());
         if hidden > 0 {
-            text.push_str(&format!("  and {hidden} more: workstead validate shows all of them\n"));
+            text.push_str(&format!(
+                "  and {hidden} more: workstead validate shows all of them\n"
+            ));
         }
         text
     }
@@ -179,6 +184,13 @@ pub fn line(error: &SyncError) -> String {
     if !place.is_empty() {
         place.push_str(": ");
     }
-    let object = error.object.as_ref().map(|object| format!(" ({object})")).unwrap_or_default();
-    format!("{place}{BAD}{}{BAD:#} {}{object}", error.code, error.message)
+    let object = error
+        .object
+        .as_ref()
+        .map(|object| format!(" ({object})"))
+        .unwrap_or_default();
+    format!(
+        "{place}{BAD}{}{BAD:#} {}{object}",
+        error.code, error.message
+    )
 }

@@ -70,7 +70,11 @@ fn subject(typed: &str) -> Result<Subject<'_>, CliError> {
 /// Lines of a title and a text each, the texts in one column; longer texts keep to it.
 fn facts(lines: &[(&str, String)]) -> String {
     use crate::cli::output::FAINT;
-    let width = lines.iter().map(|(title, _)| title.len()).max().unwrap_or_default();
+    let width = lines
+        .iter()
+        .map(|(title, _)| title.len())
+        .max()
+        .unwrap_or_default();
     let mut text = String::new();
     for (title, content) in lines {
         for (index, line) in content.lines().enumerate() {
@@ -90,6 +94,12 @@ mod tests {
         assert_eq!(subject("a").unwrap(), Subject::Workspace("a"));
         assert_eq!(subject("ws/a").unwrap(), Subject::Workspace("a"));
         assert_eq!(subject("gitsync/a").unwrap(), Subject::GitSync("a"));
-        assert!(subject("pod/a").unwrap_err().next_step.unwrap().contains("workspace/a"));
+        assert!(
+            subject("pod/a")
+                .unwrap_err()
+                .next_step
+                .unwrap()
+                .contains("workspace/a")
+        );
     }
 }

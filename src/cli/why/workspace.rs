@@ -58,7 +58,10 @@ impl Explanation {
             pod: status.pod,
             volume: status.volume,
             timeline: status.timeline,
-            pending: status.revision.map(|revision| revision.pending).unwrap_or_default(),
+            pending: status
+                .revision
+                .map(|revision| revision.pending)
+                .unwrap_or_default(),
             origin: status.origin,
             shown_state: show::state(workspace),
         }
@@ -161,7 +164,10 @@ impl Explanation {
             .pending
             .iter()
             .map(|change| {
-                vec![format!("  {}", change.field).into(), show::effect(change.effect).into()]
+                vec![
+                    format!("  {}", change.field).into(),
+                    show::effect(change.effect).into(),
+                ]
             })
             .collect();
         format!("\n{}", table(&["PENDING CHANGE", "TAKES EFFECT"], &rows))
@@ -170,19 +176,31 @@ impl Explanation {
 
 fn failure_text(failure: &Failure, now: Timestamp) -> String {
     let mut lines = vec![
-        ("cause", format!("{BAD}{:?}{BAD:#}: {}", failure.cause, failure.message)),
+        (
+            "cause",
+            format!("{BAD}{:?}{BAD:#}: {}", failure.cause, failure.message),
+        ),
         ("blame", show::blame(failure.blame).to_owned()),
         ("evidence", failure.evidence.clone()),
-        ("next step", format!("{HEADING}{}{HEADING:#}", failure.next_step)),
-        ("retry", if failure.retryable {
-            "it may recover by itself".to_owned()
-        } else {
-            "it waits for a change".to_owned()
-        }),
+        (
+            "next step",
+            format!("{HEADING}{}{HEADING:#}", failure.next_step),
+        ),
+        (
+            "retry",
+            if failure.retryable {
+                "it may recover by itself".to_owned()
+            } else {
+                "it waits for a change".to_owned()
+            },
+        ),
         ("more", page(failure.cause)),
     ];
     if let Some(since) = &failure.since {
-        lines.push(("since", format!("{} ({} ago)", since.0, show::ago(now, since.0))));
+        lines.push((
+            "since",
+            format!("{} ({} ago)", since.0, show::ago(now, since.0)),
+        ));
     }
     format!("\n{}", facts(&lines))
 }
