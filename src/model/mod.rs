@@ -3,6 +3,8 @@
 pub mod class;
 pub mod clock;
 pub mod duration;
+pub mod evidence;
+pub mod failures;
 pub mod identity;
 pub mod installation;
 pub mod names;
@@ -10,5 +12,6 @@ pub mod net;
 pub mod quantity;
 pub mod quota;
 pub mod resources;
+pub mod state;
 pub mod sync;
 pub mod workspace;

@@ -1,0 +1,596 @@
+//! What was seen: the facts about a workspace, read out of Kubernetes objects, and the evidence that states and failures
+//! are derived from. Objects in, values out; nothing here decides anything.
+//!
+//! A caller makes [`Facts`] from its caches (and from what its own apply calls returned), then [`Evidence`] around them.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{
+    ContainerState as ApiContainerState, ContainerStateTerminated, ContainerStatus, Event,
+    PersistentVolumeClaim, Pod,
+};
+
+use crate::api::workspace::{Cause, WorkspaceStatus};
+use crate::model::class::Deadlines;
+use crate::model::workspace::VolumeFacts;
+
+/// Objects of one workspace, as they were seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Observed<'a> {
+    /// The Deployment.
+    pub deployment: Option<&'a Deployment>,
+    /// ReplicaSets of the workspace.
+    pub replica_sets: &'a [ReplicaSet],
+    /// Its pods; none when they were not looked at yet.
+    pub pods: Option<&'a [Pod]>,
+    /// The claim of the home volume.
+    pub volume: Option<&'a PersistentVolumeClaim>,
+    /// Events about any of these. Hints only: they expire, merge and get lost.
+    pub events: &'a [Event],
+}
+
+/// The facts in the objects of one workspace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The Deployment.
+    pub deployment: Option<DeploymentFacts>,
+    /// Why the current ReplicaSet could make no pod.
+    pub refusal: Option<Refusal>,
+    /// Pods, the newest first; none when they were not looked at yet.
+    pub pods: Option<Vec<PodFacts>>,
+    /// The claim of the home volume.
+    pub volume: Option<VolumeFacts>,
+    /// Hints, the newest first.
+    pub events: Vec<EventFacts>,
+}
+
+/// A condition of any Kubernetes object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConditionFacts {
+    /// Its type.
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// Its reason.
+    pub reason: Option<String>,
+    /// Its message.
+    pub message: String,
+    /// When its status last changed.
+    pub since: Option<Timestamp>,
+}
+
+/// A Deployment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeploymentFacts {
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+    /// Whether there is a spec at all.
+    pub has_spec: bool,
+    /// `spec.replicas`.
+    pub replicas: Option<i32>,
+    /// Its status.
+    pub status: Option<DeploymentStatusFacts>,
+}
+
+/// The status of a Deployment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeploymentStatusFacts {
+    /// `status.observedGeneration`; missing is 0.
+    pub observed_generation: i64,
+    /// `status.conditions`.
+    pub conditions: Option<Vec<ConditionFacts>>,
+    /// `status.availableReplicas`; missing is 0.
+    pub available: i32,
+    /// `status.unavailableReplicas`; missing is 0.
+    pub unavailable: i32,
+}
+
+impl DeploymentStatusFacts {
+    /// The condition of a type.
+    pub fn condition(&self, type_: &str) -> Option<&ConditionFacts> {
+        self.conditions
+            .as_ref()?
+            .iter()
+            .find(|condition| condition.type_ == type_)
+    }
+}
+
+/// Why no pod could be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason, such as FailedCreate.
+    pub reason: String,
+    /// What the API server said.
+    pub message: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+}
+
+/// A pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodFacts {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// When its deletion was asked for.
+    pub deleting: Option<Timestamp>,
+    /// What keeps it from going away.
+    pub finalizers: Vec<String>,
+    /// Its node.
+    pub node: Option<String>,
+    /// Whether it belongs to the current ReplicaSet.
+    pub of_current_set: bool,
+    /// Pending, Running, Succeeded, Failed or Unknown.
+    pub phase: String,
+    /// `status.reason`, such as Evicted.
+    pub reason: Option<String>,
+    /// `status.message`.
+    pub message: Option<String>,
+    /// Its conditions.
+    pub conditions: Vec<ConditionFacts>,
+    /// Its containers, init containers first.
+    pub containers: Vec<ContainerFacts>,
+}
+
+impl PodFacts {
+    /// Of the current ReplicaSet, and not on its way out.
+    pub fn is_current(&self) -> bool {
+        self.of_current_set && self.deleting.is_none()
+    }
+
+    /// Whether its containers ended for good.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase.as_str(), "Succeeded" | "Failed")
+    }
+
+    /// Whether it may still hold the volume. A dead pod that nobody deletes holds nothing: the kubelet only
+    /// keeps its record, and a ReplicaSet of 0 leaves it there. One that is being deleted may still be unmounting.
+    pub fn may_hold_volume(&self) -> bool {
+        !self.is_over() || self.deleting.is_some()
+    }
+
+    /// The condition of a type.
+    pub fn condition(&self, type_: &str) -> Option<&ConditionFacts> {
+        self.conditions
+            .iter()
+            .find(|condition| condition.type_ == type_)
+    }
+
+    /// Since when a condition is True.
+    pub fn true_since(&self, type_: &str) -> Option<Option<Timestamp>> {
+        self.condition(type_)
+            .filter(|condition| condition.status == "True")
+            .map(|condition| condition.since)
+    }
+
+    /// Whether it serves.
+    pub fn is_ready(&self) -> bool {
+        !self.is_over() && self.true_since("Ready").is_some()
+    }
+
+    /// The container of a name.
+    pub fn container(&self, name: &str) -> Option<&ContainerFacts> {
+        self.containers
+            .iter()
+            .find(|container| container.name == name)
+    }
+}
+
+/// A container of a pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerFacts {
+    /// Its name.
+    pub name: String,
+    /// Whether it is an init container.
+    pub is_init: bool,
+    /// The image as written.
+    pub image: String,
+    /// The image as the node resolved it.
+    pub image_id: String,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// How often it was started again.
+    pub restarts: i32,
+    /// What it does now.
+    pub state: ContainerState,
+    /// How it ended the last time.
+    pub last_exit: Option<Exit>,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ContainerState {
+    /// Nothing is known.
+    #[default]
+    Unknown,
+    /// It waits.
+    Waiting {
+        /// For what, such as ErrImagePull.
+        reason: String,
+        /// In more words.
+        message: String,
+    },
+    /// It runs.
+    Running {
+        /// Since when.
+        since: Option<Timestamp>,
+    },
+    /// It ended, and [`ContainerFacts::last_exit`] says how.
+    Terminated,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// Such as Completed, Error or OOMKilled.
+    pub reason: String,
+    /// The exit code.
+    pub code: i32,
+    /// The termination message: the end of the log, as we ask for it.
+    pub message: String,
+    /// When.
+    pub at: Option<Timestamp>,
+}
+
+/// An Event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventFacts {
+    /// Kind of the object that it speaks of.
+    pub kind: String,
+    /// Name of that object.
+    pub name: String,
+    /// Its reason.
+    pub reason: String,
+    /// Its message.
+    pub message: String,
+    /// When it was last seen.
+    pub last_seen: Option<Timestamp>,
+}
+
+impl Facts {
+    /// Reads the objects of one workspace.
+    pub fn of(observed: &Observed<'_>) -> Self {
+        let current = observed
+            .deployment
+            .and_then(|deployment| current_set(deployment, observed.replica_sets));
+        let mut pods: Option<Vec<PodFacts>> = observed.pods.map(|pods| {
+            pods.iter()
+                .map(|pod| pod_facts(pod, current.and_then(|set| set.metadata.uid.as_deref())))
+                .collect()
+        });
+        if let Some(pods) = &mut pods {
+            pods.sort_by(|a, b| (b.created, &b.name).cmp(&(a.created, &a.name)));
+        }
+        let mut events: Vec<EventFacts> = observed.events.iter().map(event_facts).collect();
+        events.sort_by(|a, b| {
+            b.last_seen.cmp(&a.last_seen).then_with(|| {
+                (&a.reason, &a.name, &a.message).cmp(&(&b.reason, &b.name, &b.message))
+            })
+        });
+        Self {
+            deployment: observed.deployment.map(deployment_facts),
+            refusal: refusal(observed.deployment, current),
+            pods,
+            volume: observed.volume.map(VolumeFacts::of),
+            events,
+        }
+    }
+
+    /// The pods of the current ReplicaSet that are not on their way out, the newest first.
+    pub fn current_pods(&self) -> impl Iterator<Item = &PodFacts> {
+        self.pods.iter().flatten().filter(|pod| pod.is_current())
+    }
+
+    /// The pod that counts: the newest current one that is not over, else the newest current one.
+    pub fn main_pod(&self) -> Option<&PodFacts> {
+        self.current_pods()
+            .find(|pod| !pod.is_over())
+            .or_else(|| self.current_pods().next())
+    }
+
+    /// Whether a current pod serves.
+    pub fn has_ready_pod(&self) -> bool {
+        self.current_pods().any(PodFacts::is_ready)
+    }
+
+    /// Whether a pod of the workspace, of whatever ReplicaSet, may still hold the volume.
+    pub fn has_pod_left(&self) -> bool {
+        self.pods.iter().flatten().any(PodFacts::may_hold_volume)
+    }
+
+    /// `spec.replicas` of the Deployment.
+    pub fn replicas(&self) -> Option<i32> {
+        self.deployment.as_ref()?.replicas
+    }
+
+    /// Events about one object with one of these reasons, the newest first.
+    pub fn events_of<'a>(
+        &'a self,
+        name: &'a str,
+        reasons: &'a [&'a str],
+    ) -> impl Iterator<Item = &'a EventFacts> {
+        self.events
+            .iter()
+            .filter(move |event| event.name == name && reasons.contains(&event.reason.as_str()))
+    }
+}
+
+/// An object that could not be applied, for this generation of the spec, and not superseded by a later success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplyError {
+    /// Kind and name of the object, such as `Service ws-api`.
+    pub object: String,
+    /// The field that was refused, if the API server named one.
+    pub field: Option<String>,
+    /// The HTTP status; none when no answer came.
+    pub code: Option<u16>,
+    /// The reason in the API server's answer, such as Invalid or Forbidden.
+    pub reason: String,
+    /// What the API server said.
+    pub message: String,
+    /// Whether the pass was about to stop or terminate the workspace.
+    pub while_stopping: bool,
+}
+
+/// How far a termination is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Termination {
+    /// None was asked for.
+    #[default]
+    None,
+    /// Something is left that must go.
+    InProgress,
+    /// Nothing is left that must go.
+    Done,
+}
+
+/// The persisted moments that timers run from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timers {
+    /// When the last start was asked for.
+    pub start_requested_at: Option<Timestamp>,
+    /// When the stop in progress was asked for.
+    pub stop_requested_at: Option<Timestamp>,
+    /// When it stopped being ready.
+    pub last_ready_at: Option<Timestamp>,
+}
+
+impl Timers {
+    /// Where the startup timer begins.
+    pub fn startup_begins(&self) -> Option<Timestamp> {
+        self.start_requested_at.max(self.last_ready_at)
+    }
+}
+
+/// The failure that the status had before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PreviousFailure {
+    /// Its cause.
+    pub cause: Cause,
+    /// Since when.
+    pub since: Option<Timestamp>,
+}
+
+impl PreviousFailure {
+    /// The failure in a status.
+    pub fn of(status: &WorkspaceStatus) -> Option<Self> {
+        let failure = status.failure.as_ref()?;
+        Some(Self {
+            cause: failure.cause,
+            since: failure.since.as_ref().map(|time| time.0),
+        })
+    }
+}
+
+/// All that states and failures are derived from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// What could not be applied.
+    pub apply_error: Option<ApplyError>,
+    /// How far a termination is.
+    pub termination: Termination,
+    /// Whether the status records that objects of this workspace were applied at some time.
+    pub applied_before: bool,
+    /// What was seen.
+    pub facts: Facts,
+    /// Where the timers begin.
+    pub timers: Timers,
+    /// How long they run.
+    pub deadlines: Deadlines,
+    /// The tools image, to tell its trouble from that of the workspace's image.
+    pub tools_image: String,
+    /// What the status said before: transient trouble escalates by how long it lasts.
+    pub previous: Option<PreviousFailure>,
+    /// Pods of this start that nodes refused or evicted and that are deleted already.
+    pub rejected: u32,
+    /// Whether the pod would fit an empty node; none when nobody knows.
+    pub fits_some_node: Option<bool>,
+}
+
+fn deployment_facts(deployment: &Deployment) -> DeploymentFacts {
+    DeploymentFacts {
+        generation: deployment.metadata.generation,
+        has_spec: deployment.spec.is_some(),
+        replicas: deployment.spec.as_ref().and_then(|spec| spec.replicas),
+        status: deployment
+            .status
+            .as_ref()
+            .map(|status| DeploymentStatusFacts {
+                observed_generation: status.observed_generation.unwrap_or(0),
+                conditions: status.conditions.as_ref().map(|conditions| {
+                    conditions
+                        .iter()
+                        .map(|condition| ConditionFacts {
+                            type_: condition.type_.clone(),
+                            status: condition.status.clone(),
+                            reason: condition.reason.clone(),
+                            message: condition.message.clone().unwrap_or_default(),
+                            since: condition.last_transition_time.as_ref().map(|time| time.0),
+                        })
+                        .collect()
+                }),
+                available: status.available_replicas.unwrap_or(0),
+                unavailable: status.unavailable_replicas.unwrap_or(0),
+            }),
+    }
+}
+
+/// Annotation in which the Deployment controller numbers its ReplicaSets.
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
+/// The ReplicaSet of the Deployment with the highest revision.
+fn current_set<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Option<&'a ReplicaSet> {
+    let uid = deployment.metadata.uid.as_deref();
+    let number = |set: &ReplicaSet| -> i64 {
+        let annotations = set.metadata.annotations.as_ref();
+        annotations
+            .and_then(|a| a.get(REVISION)?.parse().ok())
+            .unwrap_or(0)
+    };
+    sets.iter()
+        .filter(|set| {
+            let owners = set.metadata.owner_references.as_deref().unwrap_or_default();
+            owners
+                .iter()
+                .any(|owner| owner.controller == Some(true) && Some(owner.uid.as_str()) == uid)
+        })
+        .max_by_key(|set| {
+            (
+                number(set),
+                set.metadata.creation_timestamp.as_ref().map(|t| t.0),
+            )
+        })
+}
+
+fn refusal(deployment: Option<&Deployment>, current: Option<&ReplicaSet>) -> Option<Refusal> {
+    let of_set = current.and_then(|set| {
+        let conditions = set.status.as_ref()?.conditions.as_ref()?;
+        let found = conditions
+            .iter()
+            .find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
+        Some(Refusal {
+            reason: found.reason.clone().unwrap_or_default(),
+            message: found.message.clone().unwrap_or_default(),
+            since: found.last_transition_time.as_ref().map(|t| t.0),
+        })
+    });
+    let of_deployment = || {
+        let conditions = deployment?.status.as_ref()?.conditions.as_ref()?;
+        let found = conditions.iter().find(|c| {
+            let refused_set =
+                c.type_ == "Progressing" && c.reason.as_deref() == Some("ReplicaSetCreateError");
+            (c.type_ == "ReplicaFailure" && c.status == "True") || refused_set
+        })?;
+        Some(Refusal {
+            reason: found.reason.clone().unwrap_or_default(),
+            message: found.message.clone().unwrap_or_default(),
+            since: found.last_transition_time.as_ref().map(|t| t.0),
+        })
+    };
+    of_set.or_else(of_deployment)
+}
+
+fn pod_facts(pod: &Pod, current_set: Option<&str>) -> PodFacts {
+    let metadata = &pod.metadata;
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    // Without a known ReplicaSet (a cache that lags behind) every pod may be the current one.
+    let of_current_set = current_set.is_none_or(|uid| owners.iter().any(|owner| owner.uid == uid));
+    let status = pod.status.clone().unwrap_or_default();
+    let list = |statuses: Option<Vec<ContainerStatus>>, is_init: bool| -> Vec<ContainerFacts> {
+        statuses
+            .unwrap_or_default()
+            .iter()
+            .map(|one| container_facts(one, is_init))
+            .collect()
+    };
+    let mut containers = list(status.init_container_statuses, true);
+    containers.extend(list(status.container_statuses, false));
+    PodFacts {
+        name: metadata.name.clone().unwrap_or_default(),
+        created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+        deleting: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        finalizers: metadata.finalizers.clone().unwrap_or_default(),
+        node: pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.node_name.clone())
+            .filter(|node| !node.is_empty()),
+        of_current_set,
+        phase: status.phase.unwrap_or_else(|| "Pending".to_owned()),
+        reason: status.reason.filter(|reason| !reason.is_empty()),
+        message: status.message.filter(|message| !message.is_empty()),
+        conditions: status
+            .conditions
+            .unwrap_or_default()
+            .into_iter()
+            .map(|condition| ConditionFacts {
+                type_: condition.type_,
+                status: condition.status,
+                reason: condition.reason,
+                message: condition.message.unwrap_or_default(),
+                since: condition.last_transition_time.map(|time| time.0),
+            })
+            .collect(),
+        containers,
+    }
+}
+
+fn container_facts(status: &ContainerStatus, is_init: bool) -> ContainerFacts {
+    let empty = ApiContainerState::default();
+    let now = status.state.as_ref().unwrap_or(&empty);
+    let before = status
+        .last_state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
+    let state = if let Some(waiting) = &now.waiting {
+        ContainerState::Waiting {
+            reason: waiting.reason.clone().unwrap_or_default(),
+            message: waiting.message.clone().unwrap_or_default(),
+        }
+    } else if let Some(running) = &now.running {
+        ContainerState::Running {
+            since: running.started_at.as_ref().map(|time| time.0),
+        }
+    } else if now.terminated.is_some() {
+        ContainerState::Terminated
+    } else {
+        ContainerState::Unknown
+    };
+    ContainerFacts {
+        name: status.name.clone(),
+        is_init,
+        image: status.image.clone(),
+        image_id: status.image_id.clone(),
+        ready: status.ready,
+        restarts: status.restart_count,
+        state,
+        last_exit: now.terminated.as_ref().or(before).map(exit),
+    }
+}
+
+fn exit(terminated: &ContainerStateTerminated) -> Exit {
+    Exit {
+        reason: terminated.reason.clone().unwrap_or_default(),
+        code: terminated.exit_code,
+        message: terminated.message.clone().unwrap_or_default(),
+        at: terminated.finished_at.as_ref().map(|time| time.0),
+    }
+}
+
+fn event_facts(event: &Event) -> EventFacts {
+    let last_in_series = event
+        .series
+        .as_ref()
+        .and_then(|series| series.last_observed_time.as_ref())
+        .map(|time| time.0);
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    let first = event.event_time.as_ref().map(|time| time.0);
+    EventFacts {
+        kind: event.involved_object.kind.clone().unwrap_or_default(),
+        name: event.involved_object.name.clone().unwrap_or_default(),
+        reason: event.reason.clone().unwrap_or_default(),
+        message: event.message.clone().unwrap_or_default(),
+        last_seen: last_in_series.or(last).or(first),
+    }
+}

@@ -1,0 +1,210 @@
+//! Containers that can't be made, and containers that end.
+
+use jiff::Timestamp;
+
+use super::{Due, Step, Suspect, about, images, trouble_since};
+use crate::api::shared::Blame;
+use crate::api::workspace::{Cause, Failure};
+use crate::model::duration::Span;
+use crate::model::evidence::{ContainerFacts, ContainerState, Evidence, Exit, PodFacts};
+use crate::model::failures::redact::{cap, log_tail, one_line};
+
+/// Waiting reasons of the kubelet that are about making a container.
+const REASONS: [&str; 7] = [
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "StartError",
+    "PreStartHookError",
+    "PostStartHookError",
+    "ContainerCannotRun",
+];
+/// Reasons of an exit that never was a run.
+const NEVER_RAN: [&str; 3] = ["StartError", "ContainerCannotRun", "RunContainerError"];
+/// A container that was started again so often counts as looping.
+const LOOP_RESTARTS: i32 = 3;
+/// And only while its last exit is this young.
+const LOOP_WINDOW: Span = Span::from_seconds(600);
+
+/// A container can't be made from what the pod says.
+pub fn making(
+    evidence: &Evidence,
+    pod: &PodFacts,
+    container: &ContainerFacts,
+    now: Timestamp,
+) -> Option<Suspect> {
+    let ContainerState::Waiting { reason, message } = &container.state else {
+        return None;
+    };
+    if !REASONS.contains(&reason.as_str()) {
+        return None;
+    }
+    let said = one_line(message, 1024);
+    if is_about_tools(&said) {
+        return Some(images::tools_unavailable(
+            evidence, pod, container, reason, &said, now,
+        ));
+    }
+    let since = trouble_since(evidence, Cause::ConfigInvalid, now);
+    Some(Suspect {
+        step: Step::Config,
+        due: Due::At(evidence.deadlines.container_config.after(since)),
+        shown: true,
+        until: None,
+        failure: config_invalid(pod, container, reason, &said),
+    })
+}
+
+/// Whether a runtime complains about the tools: their mount, or the first process that lies in it.
+fn is_about_tools(said: &str) -> bool {
+    let lower = said.to_ascii_lowercase();
+    said.contains(workstead_link::TOOLS_PATH)
+        || lower.contains("image volume")
+        || lower.contains("image mount")
+}
+
+fn config_invalid(pod: &PodFacts, container: &ContainerFacts, reason: &str, said: &str) -> Failure {
+    Failure {
+        cause: Cause::ConfigInvalid,
+        blame: Blame::User,
+        message: format!("the container can't be made: {said}"),
+        evidence: cap(format!(
+            "{}, container {}: {reason}: {said}",
+            about(pod),
+            container.name
+        )),
+        retryable: true,
+        next_step: "correct what the message names in the file of the Workspace".to_owned(),
+        since: None,
+    }
+}
+
+/// A container ended, once or again and again.
+pub fn exited(pod: &PodFacts, container: &ContainerFacts, now: Timestamp) -> Option<Suspect> {
+    let exit = container.last_exit.as_ref()?;
+    if container.ready
+        || (container.is_init && exit.code == 0 && container.state == ContainerState::Terminated)
+    {
+        return None;
+    }
+    let backing_off = matches!(&container.state, ContainerState::Waiting { reason, .. } if reason == "CrashLoopBackOff");
+    let until = exit.at.map(|at| LOOP_WINDOW.after(at));
+    let young = until.is_none_or(|until| now < until);
+    let looping = backing_off || (container.restarts >= LOOP_RESTARTS && young);
+    let step = if container.is_init {
+        Step::Init
+    } else {
+        Step::Main
+    };
+    let failure = exit_failure(pod, container, exit, looping);
+    Some(Suspect {
+        step,
+        due: if looping {
+            Due::AtOnce
+        } else {
+            Due::WithStartup
+        },
+        shown: true,
+        until: until.filter(|_| looping && !backing_off),
+        failure,
+    })
+}
+
+fn exit_failure(pod: &PodFacts, container: &ContainerFacts, exit: &Exit, looping: bool) -> Failure {
+    let name = &container.name;
+    if NEVER_RAN.contains(&exit.reason.as_str()) {
+        let said = one_line(&exit.message, 1024);
+        let mut failure = config_invalid(pod, container, &exit.reason, &said);
+        if is_about_tools(&said) {
+            failure.cause = Cause::ToolsUnavailable;
+            failure.blame = Blame::Platform;
+            failure.message = format!("Workstead's tools can't be run: {said}");
+            failure.next_step =
+                "see whether the node mounts image volumes so that programs in them may run"
+                    .to_owned();
+        }
+        return failure;
+    }
+    let killed = (exit.code == 137
+        && matches!(exit.reason.as_str(), "Error" | "ContainerStatusUnknown"))
+        || exit.code == 255;
+    let (cause, blame, message, next_step) = if exit.reason == "OOMKilled" {
+        (
+            Cause::OutOfMemory,
+            Blame::User,
+            format!("container {name} used more memory than its limit"),
+            "raise spec.resources.limits.memory, or use less".to_owned(),
+        )
+    } else if exit.code == 0 && !container.is_init {
+        (
+            Cause::MainExited,
+            Blame::User,
+            "the command ended: a workspace lives as long as its command".to_owned(),
+            "write a command that does not end, or leave spec.command out".to_owned(),
+        )
+    } else if killed && !looping {
+        (
+            Cause::KilledExternally,
+            Blame::Platform,
+            format!(
+                "container {name} was killed from outside (exit code {})",
+                exit.code
+            ),
+            "nothing: it is started again".to_owned(),
+        )
+    } else {
+        (
+            Cause::CrashLoop,
+            Blame::User,
+            format!(
+                "container {name} {} with exit code {}{}",
+                if looping {
+                    "ends again and again"
+                } else {
+                    "ended"
+                },
+                exit.code,
+                meaning(exit.code)
+            ),
+            format!(
+                "see the last lines of its log and correct spec.command, or what it runs; container {name}"
+            ),
+        )
+    };
+    let log = log_tail(&exit.message);
+    let log = if log.is_empty() {
+        String::new()
+    } else {
+        format!("\n{log}")
+    };
+    Failure {
+        cause,
+        blame,
+        message,
+        evidence: cap(format!(
+            "{}, container {name}: {}, exit code {}{log}",
+            about(pod),
+            if exit.reason.is_empty() {
+                "ended"
+            } else {
+                &exit.reason
+            },
+            exit.code
+        )),
+        retryable: true,
+        next_step,
+        since: None,
+    }
+}
+
+/// What shells and kernels mean by an exit code.
+fn meaning(code: i32) -> &'static str {
+    match code {
+        126 => " (the program can't be run)",
+        127 => " (there is no such program in the image)",
+        134 => " (it aborted)",
+        139 => " (it read or wrote memory that it must not)",
+        143 => " (it was told to end)",
+        _ => "",
+    }
+}
