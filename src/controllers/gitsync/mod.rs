@@ -3,5 +3,9 @@
 //! Owns the pass over one repository: dereference → fetch → plan → guard → widen the inventory → apply → prune →
 //! narrow the inventory → report. The pure half (snapshot, plan, guard) lives in model/sync.rs and gitsync.
 
+mod fields;
+mod fights;
+mod outcome;
 pub mod requests;
+mod status;
 pub mod webhook;

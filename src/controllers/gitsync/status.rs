@@ -1,0 +1,573 @@
+//! The status of a GitSync, from what a pass came to. Pure.
+//!
+//! `Ready` is always there; `Reconciling` and `Stalled` only while true, never both: tools that wait read them in
+//! that order, and spin for ever on a `Ready=False` that nothing explains. Nothing here ticks: the same outcome gives
+//! the same status, so that a pass that changes nothing writes nothing.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::outcome::{Applied, Ending, Failed, History, Outcome};
+use crate::api::gitsync::{GitSyncStatus, HistoryEntry, SyncError};
+use crate::model::sync::{Code, Retry, SourceError};
+
+/// Errors that are shown; `errorCount` has the total.
+const MAX_ERRORS: usize = 50;
+/// Longest message of one error or condition, in bytes.
+const MAX_MESSAGE: usize = 1024;
+/// Revisions that are remembered.
+const MAX_HISTORY: usize = 5;
+
+/// The conditions of a GitSync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionType {
+    /// All of the commit is applied.
+    Ready,
+    /// The controller goes on trying.
+    Reconciling,
+    /// Nobody but a person can help.
+    Stalled,
+    /// Deletes wait for approval.
+    PruneBlocked,
+    /// For information: the commit does not descend from the one before.
+    HistoryRewritten,
+    /// Somebody changes an object back each time.
+    FightDetected,
+}
+
+impl ConditionType {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::PruneBlocked => "PruneBlocked",
+            Self::HistoryRewritten => "HistoryRewritten",
+            Self::FightDetected => "FightDetected",
+        }
+    }
+}
+
+/// The status after a pass, from the one before it.
+pub fn next_status(before: &GitSyncStatus, outcome: &Outcome, now: Timestamp) -> GitSyncStatus {
+    let mut status = before.clone();
+    status.observed_generation = Some(outcome.generation);
+    status.webhook_path.clone_from(&outcome.webhook_path);
+    if let Some(handled) = &outcome.handled_request {
+        status.last_handled_reconcile_at = Some(handled.clone());
+    }
+    let mut conditions = Conditions {
+        before: &before.conditions,
+        after: Vec::new(),
+        generation: outcome.generation,
+        now,
+    };
+    match &outcome.result {
+        Ending::Suspended => suspended(&mut conditions),
+        Ending::Failed(failed) => after_failure(&mut status, &mut conditions, failed),
+        Ending::Applied(applied) => after_apply(&mut status, &mut conditions, applied),
+    }
+    status.conditions = conditions.after;
+    status
+}
+
+/// What was good stays good; what was not can't become so, since nothing is tried.
+fn suspended(conditions: &mut Conditions<'_>) {
+    const REASON: &str = "Suspended";
+    const MESSAGE: &str =
+        "suspended: nothing is fetched, applied or deleted until spec.suspend is false";
+    let was_ready = conditions.was_true(ConditionType::Ready);
+    conditions.set(ConditionType::Ready, was_ready, REASON, MESSAGE);
+    if !was_ready {
+        conditions.set(ConditionType::Stalled, true, REASON, MESSAGE);
+    }
+    conditions.keep(ConditionType::PruneBlocked);
+    conditions.keep(ConditionType::HistoryRewritten);
+}
+
+fn after_failure(status: &mut GitSyncStatus, conditions: &mut Conditions<'_>, failed: &Failed) {
+    if let Some(attempted) = &failed.attempted {
+        status.last_attempted_revision = Some(attempted.clone());
+    }
+    let mut errors = vec![failed.error.clone()];
+    errors.extend(failed.others.iter().cloned());
+    set_errors(status, &errors);
+    let stalled = failed.error.code.is_stalling();
+    let reason = failed.error.code.reason();
+    conditions.not_ready(stalled, reason, &headline(&failed.error));
+    // The set that waits is bound to a commit that was not looked at again: it still waits.
+    conditions.keep(ConditionType::PruneBlocked);
+    conditions.history(&failed.history);
+}
+
+fn after_apply(status: &mut GitSyncStatus, conditions: &mut Conditions<'_>, applied: &Applied) {
+    status.last_applied_revision = Some(applied.revision.clone());
+    if applied.fetch_error.is_none() {
+        status.last_attempted_revision = Some(applied.revision.clone());
+    }
+    status.objects = Some(to_u32(applied.objects));
+    status.prune_blocked.clone_from(&applied.blocked);
+    note_history(status, applied);
+    let errors: Vec<SourceError> = applied
+        .fetch_error
+        .iter()
+        .chain(&applied.errors)
+        .cloned()
+        .collect();
+    set_errors(status, &errors);
+
+    let verdict = verdict(applied);
+    match &verdict {
+        None => conditions.set(
+            ConditionType::Ready,
+            true,
+            "Applied",
+            &format!("applied {}: {}", applied.revision, objects(applied.objects)),
+        ),
+        Some(bad) => conditions.not_ready(bad.stalled, bad.reason, &bad.message),
+    }
+    if let Some(blocked) = &applied.blocked {
+        let message = format!(
+            "{} would be deleted: {}; approve exactly this with: kubectl annotate gitsync <name> --overwrite workstead.dev/approve-prune={}",
+            objects(blocked.count as usize),
+            blocked.reason,
+            blocked.approval
+        );
+        conditions.set(
+            ConditionType::PruneBlocked,
+            true,
+            Code::PruneBlocked.reason(),
+            &message,
+        );
+    }
+    if !applied.fights.is_empty() {
+        conditions.set(
+            ConditionType::FightDetected,
+            true,
+            Code::FightDetected.reason(),
+            &applied.fights.join("; "),
+        );
+    }
+    conditions.history(&applied.history);
+}
+
+/// What keeps a commit that was carried out from being all applied.
+struct Verdict {
+    stalled: bool,
+    reason: &'static str,
+    message: String,
+}
+
+/// The worst first: deletes that wait, a remote that can't be read, single files and objects.
+fn verdict(applied: &Applied) -> Option<Verdict> {
+    let count = applied.errors.len();
+    if let Some(blocked) = &applied.blocked {
+        // Whatever else is retried: somebody has to decide, and tools that wait must not wait for it.
+        let beside = match applied.errors.iter().filter(|e| !is_guard(e)).count() {
+            0 => String::new(),
+            more => format!("; beside that, {}", errors(more)),
+        };
+        return Some(Verdict {
+            stalled: true,
+            reason: Code::PruneBlocked.reason(),
+            message: format!(
+                "applied {}, but {} would be deleted: {}{beside}",
+                applied.revision,
+                objects(blocked.count as usize),
+                blocked.reason
+            ),
+        });
+    }
+    if let Some(error) = &applied.fetch_error {
+        return Some(Verdict {
+            stalled: error.code.is_stalling(),
+            reason: error.code.reason(),
+            message: format!("{}; {} stays applied", headline(error), applied.revision),
+        });
+    }
+    let first = applied.errors.first()?;
+    // One file is named; the rest is in status.errors.
+    Some(Verdict {
+        stalled: applied.errors.iter().all(|e| !is_retried(e)),
+        reason: "PartiallyApplied",
+        message: format!(
+            "applied {} but for {}: {first}",
+            applied.revision,
+            errors(count)
+        ),
+    })
+}
+
+fn is_retried(error: &SourceError) -> bool {
+    matches!(error.code.retry(), Retry::BackOff | Retry::NextPass)
+}
+
+fn is_guard(error: &SourceError) -> bool {
+    matches!(
+        error.code,
+        Code::PruneBlocked | Code::ApprovalStale | Code::EmptySource
+    )
+}
+
+fn set_errors(status: &mut GitSyncStatus, errors: &[SourceError]) {
+    status.error_count = Some(to_u32(errors.len()));
+    status.errors = errors
+        .iter()
+        .take(MAX_ERRORS)
+        .map(|error| {
+            let mut shown = SyncError::from(error);
+            shown.message = cut(&shown.message).to_owned();
+            shown
+        })
+        .collect();
+}
+
+/// Several passes over one commit are one entry: what a retry made belongs to the commit that wanted it.
+fn note_history(status: &mut GitSyncStatus, applied: &Applied) {
+    let counts = applied.counts;
+    if counts.is_zero() {
+        return;
+    }
+    match status.history.first_mut() {
+        Some(entry) if entry.revision == applied.revision => {
+            entry.created = entry.created.saturating_add(counts.created);
+            entry.updated = entry.updated.saturating_add(counts.updated);
+            entry.deleted = entry.deleted.saturating_add(counts.deleted);
+        }
+        _ => {
+            status.history.insert(
+                0,
+                HistoryEntry {
+                    revision: applied.revision.clone(),
+                    applied_at: Time(whole_seconds(applied.at)),
+                    created: counts.created,
+                    updated: counts.updated,
+                    deleted: counts.deleted,
+                },
+            );
+            status.history.truncate(MAX_HISTORY);
+        }
+    }
+}
+
+struct Conditions<'a> {
+    before: &'a [Condition],
+    after: Vec<Condition>,
+    generation: i64,
+    now: Timestamp,
+}
+
+impl Conditions<'_> {
+    fn find(&self, kind: ConditionType) -> Option<&Condition> {
+        self.before.iter().find(|c| c.type_ == kind.name())
+    }
+
+    fn was_true(&self, kind: ConditionType) -> bool {
+        self.find(kind).is_some_and(|c| c.status == "True")
+    }
+
+    /// Sets one; its transition time moves only when its status does.
+    fn set(&mut self, kind: ConditionType, holds: bool, reason: &str, message: &str) {
+        let status = if holds { "True" } else { "False" };
+        let since = self
+            .find(kind)
+            .filter(|before| before.status == status)
+            .map_or(Time(whole_seconds(self.now)), |before| {
+                before.last_transition_time.clone()
+            });
+        self.after.push(Condition {
+            type_: kind.name().to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: cut(message).to_owned(),
+            last_transition_time: since,
+            observed_generation: Some(self.generation),
+        });
+    }
+
+    fn not_ready(&mut self, stalled: bool, reason: &str, message: &str) {
+        self.set(ConditionType::Ready, false, reason, message);
+        let kind = if stalled {
+            ConditionType::Stalled
+        } else {
+            ConditionType::Reconciling
+        };
+        self.set(kind, true, reason, message);
+    }
+
+    /// Carries one over as it was.
+    fn keep(&mut self, kind: ConditionType) {
+        if let Some(before) = self.find(kind) {
+            let mut kept = before.clone();
+            kept.observed_generation = Some(self.generation);
+            self.after.push(kept);
+        }
+    }
+
+    fn history(&mut self, history: &History) {
+        match history {
+            History::Same => self.keep(ConditionType::HistoryRewritten),
+            History::Descends => {}
+            History::Rewritten(message) => self.set(
+                ConditionType::HistoryRewritten,
+                true,
+                Code::HistoryRewritten.reason(),
+                message,
+            ),
+        }
+    }
+}
+
+/// The error without its place: the condition speaks of the whole.
+fn headline(error: &SourceError) -> String {
+    format!("{}: {}", error.code, error.message)
+}
+
+fn objects(count: usize) -> String {
+    match count {
+        1 => "1 object".to_owned(),
+        many => format!("{many} objects"),
+    }
+}
+
+fn errors(count: usize) -> String {
+    match count {
+        1 => "1 error".to_owned(),
+        many => format!("{many} errors"),
+    }
+}
+
+fn to_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The API keeps whole seconds: anything finer would differ from what is read back.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// At most [`MAX_MESSAGE`] bytes, never half a character.
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(MAX_MESSAGE);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outcome::Counts;
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn applied(revision: &str) -> Applied {
+        Applied {
+            revision: revision.into(),
+            at: at(7),
+            fetch_error: None,
+            errors: Vec::new(),
+            counts: Counts::default(),
+            objects: 3,
+            blocked: None,
+            history: History::Descends,
+            fights: Vec::new(),
+        }
+    }
+
+    fn outcome(result: Ending) -> Outcome {
+        Outcome {
+            generation: 4,
+            handled_request: None,
+            webhook_path: None,
+            result,
+        }
+    }
+
+    fn failed(code: Code) -> Failed {
+        Failed {
+            error: SourceError::new(code, "because"),
+            attempted: None,
+            others: Vec::new(),
+            history: History::Same,
+        }
+    }
+
+    fn after(before: &GitSyncStatus, result: Ending) -> GitSyncStatus {
+        let status = next_status(before, &outcome(result), at(100));
+        check_rules(&status);
+        status
+    }
+
+    fn condition<'a>(status: &'a GitSyncStatus, name: &str) -> Option<&'a Condition> {
+        status.conditions.iter().find(|c| c.type_ == name)
+    }
+
+    /// The rules that hold at the end of every pass.
+    fn check_rules(status: &GitSyncStatus) {
+        let holds = |name| condition(status, name).is_some_and(|c| c.status == "True");
+        let ready = condition(status, "Ready").expect("Ready is always there");
+        assert!(!(holds("Reconciling") && holds("Stalled")));
+        for name in ["Reconciling", "Stalled"] {
+            assert!(condition(status, name).is_none_or(|c| c.status == "True"));
+        }
+        if ready.status == "True" {
+            for name in ["Reconciling", "Stalled", "FightDetected"] {
+                assert!(!holds(name), "{name} beside Ready");
+            }
+        } else {
+            let why = ["Reconciling", "Stalled"].map(|name| condition(status, name));
+            let why = why.into_iter().flatten().next().expect("one says why");
+            assert_eq!((&why.reason, &why.message), (&ready.reason, &ready.message));
+        }
+        let mut names: Vec<_> = status.conditions.iter().map(|c| &c.type_).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), status.conditions.len(), "a type twice");
+        for condition in &status.conditions {
+            assert_eq!(condition.observed_generation, status.observed_generation);
+            assert!(!condition.reason.is_empty());
+        }
+    }
+
+    #[test]
+    fn every_code_gives_conditions_that_keep_the_rules() {
+        let mut before = GitSyncStatus::default();
+        for code in Code::ALL {
+            before = after(&before, Ending::Failed(failed(*code)));
+            assert_eq!(condition(&before, "Ready").unwrap().reason, code.reason());
+            let mut partly = applied("main@sha1:a");
+            partly.errors = vec![SourceError::new(*code, "because")];
+            before = after(&before, Ending::Applied(partly));
+            before = after(&before, Ending::Suspended);
+        }
+        assert!(condition(&before, "Stalled").is_some());
+        before = after(&before, Ending::Applied(applied("main@sha1:b")));
+        assert_eq!(before.conditions.len(), 1);
+        before = after(&before, Ending::Suspended);
+        assert_eq!(before.conditions[0].status, "True");
+    }
+
+    #[test]
+    fn the_same_outcome_twice_gives_the_same_status() {
+        for result in [
+            Ending::Suspended,
+            Ending::Failed(failed(Code::FetchFailed)),
+            Ending::Applied(applied("main@sha1:a")),
+        ] {
+            let first = next_status(&GitSyncStatus::default(), &outcome(result.clone()), at(100));
+            let second = next_status(&first, &outcome(result), at(900));
+            assert_eq!(first, second);
+        }
+    }
+
+    #[test]
+    fn a_failed_fetch_keeps_the_applied_revision_and_recovers() {
+        let good = after(
+            &GitSyncStatus::default(),
+            Ending::Applied(applied("main@sha1:a")),
+        );
+        let mut stale = applied("main@sha1:a");
+        stale.fetch_error = Some(SourceError::new(Code::AuthenticationFailed, "refused"));
+        let bad = after(&good, Ending::Applied(stale));
+        assert_eq!(bad.last_applied_revision.as_deref(), Some("main@sha1:a"));
+        let ready = condition(&bad, "Ready").unwrap();
+        assert_eq!(ready.reason, "AuthenticationFailed");
+        assert!(condition(&bad, "Reconciling").is_some());
+        let again = after(&bad, Ending::Applied(applied("main@sha1:a")));
+        assert_eq!(again.error_count, Some(0));
+        assert_eq!(again.conditions.len(), 1);
+    }
+
+    #[test]
+    fn errors_are_capped_and_counted_and_their_messages_cut() {
+        let mut bad = applied("main@sha1:a");
+        bad.errors = (0..120)
+            .map(|_| SourceError::new(Code::SchemaInvalid, "ä".repeat(2000)))
+            .collect();
+        let status = after(&GitSyncStatus::default(), Ending::Applied(bad));
+        assert_eq!(status.errors.len(), MAX_ERRORS);
+        assert_eq!(status.error_count, Some(120));
+        assert!(status.errors.iter().all(|e| e.message.len() <= MAX_MESSAGE));
+        assert!(
+            condition(&status, "Stalled").is_some(),
+            "only a commit helps"
+        );
+    }
+
+    #[test]
+    fn one_error_that_is_retried_keeps_it_reconciling() {
+        let mut bad = applied("main@sha1:a");
+        bad.errors = vec![
+            SourceError::new(Code::SchemaInvalid, "x"),
+            SourceError::new(Code::ApplyForbidden, "y"),
+        ];
+        let status = after(&GitSyncStatus::default(), Ending::Applied(bad));
+        assert!(condition(&status, "Reconciling").is_some());
+    }
+
+    #[test]
+    fn rewritten_history_stands_beside_ready_until_the_next_descendant() {
+        let mut rewritten = applied("main@sha1:b");
+        rewritten.history = History::Rewritten("a is no ancestor of b".into());
+        let status = after(&GitSyncStatus::default(), Ending::Applied(rewritten));
+        assert_eq!(condition(&status, "Ready").unwrap().status, "True");
+        assert!(condition(&status, "HistoryRewritten").is_some());
+        let mut same = applied("main@sha1:b");
+        same.history = History::Same;
+        let status = after(&status, Ending::Applied(same));
+        assert!(condition(&status, "HistoryRewritten").is_some());
+        let status = after(&status, Ending::Applied(applied("main@sha1:c")));
+        assert!(condition(&status, "HistoryRewritten").is_none());
+    }
+
+    #[test]
+    fn history_has_one_entry_a_commit_and_five_commits() {
+        let mut status = GitSyncStatus::default();
+        for n in 0..8 {
+            for _ in 0..2 {
+                let mut pass = applied(&format!("main@sha1:{n}"));
+                pass.counts.updated = 1;
+                status = after(&status, Ending::Applied(pass));
+            }
+        }
+        assert_eq!(status.history.len(), MAX_HISTORY);
+        assert_eq!(status.history[0].revision, "main@sha1:7");
+        assert!(status.history.iter().all(|entry| entry.updated == 2));
+        let quiet = after(&status, Ending::Applied(applied("main@sha1:9")));
+        assert_eq!(quiet.history, status.history);
+    }
+
+    #[test]
+    fn a_blocked_prune_stalls_and_says_how_to_approve() {
+        let mut pass = applied("main@sha1:a");
+        pass.blocked = Some(crate::api::gitsync::PruneBlocked {
+            commit: "a".into(),
+            digest: "d".into(),
+            count: 2,
+            objects: vec![],
+            reason: "the tree holds no objects".into(),
+            approval: "a/d".into(),
+        });
+        pass.errors = vec![
+            SourceError::new(Code::PruneBlocked, "x"),
+            SourceError::new(Code::ApplyForbidden, "y"),
+        ];
+        let status = after(&GitSyncStatus::default(), Ending::Applied(pass));
+        let stalled = condition(&status, "Stalled").unwrap();
+        assert_eq!(stalled.reason, "PruneBlocked");
+        assert!(stalled.message.contains("beside that, 1 error"));
+        let blocked = condition(&status, "PruneBlocked").unwrap();
+        assert!(blocked.message.contains("approve-prune=a/d"));
+        // A failed fetch does not make the set go away.
+        let status = after(&status, Ending::Failed(failed(Code::FetchFailed)));
+        assert!(condition(&status, "PruneBlocked").is_some());
+        let status = after(&status, Ending::Applied(applied("main@sha1:b")));
+        assert!(condition(&status, "PruneBlocked").is_none());
+        assert_eq!(status.prune_blocked, None);
+    }
+}
