@@ -14,6 +14,8 @@ pub const WORKSPACE_UID_LABEL: &str = "workstead.dev/workspace-uid";
 pub const GITSYNC_NAME_LABEL: &str = "gitsync.workstead.dev/name";
 /// Label of what a GitSync applies: its namespace. Only the controller may set it (admission policy).
 pub const GITSYNC_NAMESPACE_LABEL: &str = "gitsync.workstead.dev/namespace";
+/// Label of the ConfigMaps that hold an inventory: UID of the GitSync.
+pub const INVENTORY_OF_LABEL: &str = "workstead.dev/inventory-of";
 
 /// Workspace: a new value asks for a restart; echoed in `status.lastHandledRestartAt`.
 pub const RESTART_REQUESTED_ANNOTATION: &str = "workstead.dev/restart-requested-at";

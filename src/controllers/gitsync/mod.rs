@@ -3,9 +3,15 @@
 //! Owns the pass over one repository: dereference → fetch → plan → guard → widen the inventory → apply → prune →
 //! narrow the inventory → report. The pure half (snapshot, plan, guard) lives in model/sync.rs and gitsync.
 
+mod apply;
 mod fields;
 mod fights;
+mod inventory;
+mod kinds;
+mod live;
 mod outcome;
+mod prune;
 pub mod requests;
 mod status;
+mod watch;
 pub mod webhook;

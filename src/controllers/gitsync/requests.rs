@@ -12,31 +12,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::Notify;
 
 use crate::api::GitSync;
-
-/// A GitSync by namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SyncKey {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl SyncKey {
-    /// The key of these two.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-}
-
-impl std::fmt::Display for SyncKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
+use crate::controllers::cache::Key;
 
 /// Requests for passes, merged: however often somebody asks, at most one fetch of a GitSync waits.
 #[derive(Clone, Default)]
@@ -47,9 +23,9 @@ struct Inner {
     /// Whether a controller in this process takes requests.
     attached: AtomicBool,
     /// Who is to be woken. Bounded: both sets hold each GitSync once.
-    wakes: Mutex<BTreeSet<SyncKey>>,
+    wakes: Mutex<BTreeSet<Key>>,
     /// Whose next pass is to fetch.
-    fetches: Mutex<BTreeSet<SyncKey>>,
+    fetches: Mutex<BTreeSet<Key>>,
     notify: Notify,
 }
 
@@ -77,7 +53,7 @@ impl Requests {
 
     /// Asks for a fetch. `false` when no controller here would act.
     #[must_use]
-    pub fn ask_fetch(&self, key: SyncKey) -> bool {
+    pub fn ask_fetch(&self, key: Key) -> bool {
         if !self.0.attached.load(Ordering::Acquire) {
             return false;
         }
@@ -87,14 +63,14 @@ impl Requests {
     }
 
     /// Asks for a look without a fetch.
-    pub fn wake(&self, key: SyncKey) {
+    pub fn wake(&self, key: Key) {
         lock(&self.0.wakes).insert(key);
         self.0.notify.notify_one();
     }
 
     /// Takes the request for a fetch, if there is one.
     #[must_use]
-    pub fn take_fetch(&self, key: &SyncKey) -> bool {
+    pub fn take_fetch(&self, key: &Key) -> bool {
         lock(&self.0.fetches).remove(key)
     }
 
@@ -130,14 +106,14 @@ mod tests {
         let requests = Requests::new();
         let _attached = requests.attach();
         for _ in 0..100 {
-            assert!(requests.ask_fetch(SyncKey::new("a", "b")));
+            assert!(requests.ask_fetch(Key::new("a", "b")));
         }
         let mut stream = Box::pin(requests.stream());
         let first = stream.next().await.unwrap();
         assert_eq!(first.name, "b");
         assert_eq!(first.namespace.as_deref(), Some("a"));
-        assert!(requests.take_fetch(&SyncKey::new("a", "b")));
-        assert!(!requests.take_fetch(&SyncKey::new("a", "b")));
+        assert!(requests.take_fetch(&Key::new("a", "b")));
+        assert!(!requests.take_fetch(&Key::new("a", "b")));
         let second = tokio::time::timeout(std::time::Duration::from_millis(20), stream.next());
         assert!(second.await.is_err(), "nothing else waits");
     }
@@ -145,10 +121,10 @@ mod tests {
     #[tokio::test]
     async fn without_a_controller_a_fetch_is_refused() {
         let requests = Requests::new();
-        assert!(!requests.ask_fetch(SyncKey::new("a", "b")));
+        assert!(!requests.ask_fetch(Key::new("a", "b")));
         let attached = requests.attach();
-        assert!(requests.ask_fetch(SyncKey::new("a", "b")));
+        assert!(requests.ask_fetch(Key::new("a", "b")));
         drop(attached);
-        assert!(!requests.ask_fetch(SyncKey::new("a", "b")));
+        assert!(!requests.ask_fetch(Key::new("a", "b")));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::super::requests::SyncKey;
+use crate::controllers::cache::Key;
 
 /// So many at once,
 const BURST: f64 = 20.0;
@@ -13,7 +13,7 @@ const PER_SECOND: f64 = 5.0;
 
 /// A bucket for each GitSync.
 #[derive(Default)]
-pub struct Limits(BTreeMap<SyncKey, Bucket>);
+pub struct Limits(BTreeMap<Key, Bucket>);
 
 struct Bucket {
     level: f64,
@@ -22,7 +22,7 @@ struct Bucket {
 
 impl Limits {
     /// Takes one from the bucket; `false` when it is empty.
-    pub fn allow(&mut self, key: &SyncKey, now: Timestamp) -> bool {
+    pub fn allow(&mut self, key: &Key, now: Timestamp) -> bool {
         // Full buckets say nothing: dropping them bounds the map by the paths in use.
         self.0.retain(|_, bucket| bucket.refill(now) < BURST);
         let bucket = self.0.entry(key.clone()).or_insert(Bucket {
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn a_burst_passes_then_the_rate_holds_and_others_are_not_hurt() {
         let mut limits = Limits::default();
-        let (one, other) = (SyncKey::new("a", "one"), SyncKey::new("a", "other"));
+        let (one, other) = (Key::new("a", "one"), Key::new("a", "other"));
         let start = Timestamp::UNIX_EPOCH;
         let passed = (0..100).filter(|_| limits.allow(&one, start)).count();
         assert_eq!(passed, BURST as usize);
@@ -68,10 +68,10 @@ mod tests {
         let mut limits = Limits::default();
         let start = Timestamp::UNIX_EPOCH;
         for n in 0..100 {
-            limits.allow(&SyncKey::new("a", n.to_string()), start);
+            limits.allow(&Key::new("a", n.to_string()), start);
         }
         let later = start + jiff::SignedDuration::from_secs(60);
-        limits.allow(&SyncKey::new("a", "x"), later);
+        limits.allow(&Key::new("a", "x"), later);
         assert_eq!(limits.0.len(), 1);
     }
 }

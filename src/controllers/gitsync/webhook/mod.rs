@@ -30,8 +30,9 @@ use tokio_util::sync::CancellationToken;
 use self::limit::Limits;
 pub use self::signature::hook_path;
 use self::signature::{Check, PATH_PREFIX};
-use super::requests::{Requests, SyncKey};
+use super::requests::Requests;
 use crate::api::GitSync;
+use crate::controllers::cache::Key;
 use crate::model::clock::Clock;
 use crate::model::names::{GITSYNC_MANAGER, RECONCILE_REQUESTED_ANNOTATION};
 
@@ -189,12 +190,12 @@ impl Refusal {
 }
 
 /// One report: route → limit → check → hand on.
-async fn report(state: &State, request: Request<Incoming>) -> Result<SyncKey, Refusal> {
+async fn report(state: &State, request: Request<Incoming>) -> Result<Key, Refusal> {
     let gitsync = route(&state.gitsyncs, request.uri().path())?;
     if request.method() != Method::POST {
         return Err(Refusal::NotPost);
     }
-    let key = SyncKey::new(gitsync.namespace().unwrap_or_default(), gitsync.name_any());
+    let key = Key::new(gitsync.namespace().unwrap_or_default(), gitsync.name_any());
     let now = state.receiver.clock.now();
     let allowed = state
         .limits
@@ -229,11 +230,7 @@ fn route(gitsyncs: &Store<GitSync>, path: &str) -> Result<Arc<GitSync>, Refusal>
     gitsyncs.find(fits).ok_or(Refusal::UnknownPath)
 }
 
-async fn fetch_token(
-    client: &Client,
-    gitsync: &GitSync,
-    key: &SyncKey,
-) -> Result<Vec<u8>, Refusal> {
+async fn fetch_token(client: &Client, gitsync: &GitSync, key: &Key) -> Result<Vec<u8>, Refusal> {
     let Some(webhook) = &gitsync.spec.webhook else {
         return Err(Refusal::UnknownPath);
     };
@@ -284,7 +281,7 @@ async fn check(request: Request<Incoming>, token: &[u8]) -> Result<(), Refusal> 
 }
 
 /// To the controller of this process, or through the annotation to the one that leads.
-async fn hand_on(receiver: &Receiver, key: &SyncKey) -> Result<(), Refusal> {
+async fn hand_on(receiver: &Receiver, key: &Key) -> Result<(), Refusal> {
     if receiver.requests.ask_fetch(key.clone()) {
         return Ok(());
     }
