@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::gitsync::SyncedKind;
 use crate::api::{GROUP, VERSION};
-use crate::model::sync::ObjectId;
+use crate::model::sync::{ObjectId, Plan};
 
 /// `data` of each ConfigMap, by shard.
 pub type Shards = BTreeMap<u32, BTreeMap<String, String>>;
@@ -23,6 +23,10 @@ const ENTRIES: &str = "entries";
 const FORMAT: &str = "format";
 /// Key of the number of shards, in shard 0.
 const SHARDS: &str = "shards";
+/// Key of [`Inventory::base`], in shard 0.
+const BASE: &str = "guardBase";
+/// Last word of the line of a guarded entry.
+const GUARDED: &str = " guarded";
 /// The layout that is written.
 const FORMAT_1: &str = "1";
 /// A shard takes new entries up to this size; well below the 1 MiB of a ConfigMap.
@@ -39,6 +43,8 @@ pub struct InventoryEntry {
     pub digest: String,
     /// The generation that we left; 0 until it was applied.
     pub generation: i64,
+    /// It left the tree in a commit that emptied it: it goes only by approval, whatever the commits since then say.
+    pub guarded: bool,
     shard: u32,
 }
 
@@ -82,6 +88,9 @@ pub enum InventoryError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     entries: BTreeMap<ObjectId, InventoryEntry>,
+    /// How many objects that count there were when the guard first held the deletes that it still holds. A share is of
+    /// this number: otherwise the objects that come with a blocked commit would make room for its deletes.
+    base: Option<usize>,
     /// It was rebuilt from live labels in this pass: nothing may be deleted for it.
     rebuilt: bool,
 }
@@ -138,6 +147,7 @@ impl Inventory {
                 version: VERSION.to_owned(),
                 digest: String::new(),
                 generation: 0,
+                guarded: false,
                 shard: 0,
             };
             let size = entry_size(&id);
@@ -157,6 +167,24 @@ impl Inventory {
             VERSION.clone_into(&mut entry.version);
             digest.clone_into(&mut entry.digest);
             entry.generation = generation;
+        }
+    }
+
+    /// How many objects of kinds whose deletes count there are, or were when the guard began to hold what it holds.
+    pub fn base(&self) -> usize {
+        let count = self
+            .entries
+            .keys()
+            .filter(|id| id.kind.is_stateful())
+            .count();
+        self.base.map_or(count, |base| base.min(count))
+    }
+
+    /// Keeps what the guard has to remember over the passes, before this plan's applies widen the inventory.
+    pub fn note_guard(&mut self, plan: &Plan) {
+        self.base = plan.holds_deletes().then(|| self.base());
+        for (id, entry) in &mut self.entries {
+            entry.guarded = plan.guarded.contains(id);
         }
     }
 
@@ -183,10 +211,11 @@ impl Inventory {
             // Writing to a String can't fail.
             let _ = writeln!(
                 texts.entry(entry.shard).or_default(),
-                "{} {} {digest} {}",
+                "{} {} {digest} {}{}",
                 key(id),
                 entry.version,
-                entry.generation
+                entry.generation,
+                if entry.guarded { GUARDED } else { "" }
             );
         }
         texts
@@ -198,6 +227,9 @@ impl Inventory {
                 ]);
                 if shard == 0 {
                     data.insert(SHARDS.to_owned(), count.to_string());
+                    if let Some(base) = self.base {
+                        data.insert(BASE.to_owned(), base.to_string());
+                    }
                 }
                 (shard, data)
             })
@@ -240,6 +272,7 @@ impl Inventory {
         }
         Ok(Self {
             entries,
+            base: first.get(BASE).and_then(|text| text.parse().ok()),
             rebuilt: false,
         })
     }
@@ -281,10 +314,14 @@ fn key(id: &ObjectId) -> String {
 
 /// Bytes of a line, with a digest and room for a long generation.
 fn entry_size(id: &ObjectId) -> usize {
-    key(id).len() + VERSION.len() + 64 + 24
+    key(id).len() + VERSION.len() + 64 + 32
 }
 
 fn parse(line: &str, shard: u32) -> Option<(ObjectId, InventoryEntry)> {
+    let (line, guarded) = match line.strip_suffix(GUARDED) {
+        Some(line) => (line, true),
+        None => (line, false),
+    };
     let mut words = line.split(' ');
     let (key, version, digest, generation) =
         (words.next()?, words.next()?, words.next()?, words.next()?);
@@ -307,6 +344,7 @@ fn parse(line: &str, shard: u32) -> Option<(ObjectId, InventoryEntry)> {
         version: version.to_owned(),
         digest: if digest == "-" { "" } else { digest }.to_owned(),
         generation: generation.parse().ok()?,
+        guarded,
         shard,
     };
     Some((id, entry))
@@ -334,9 +372,16 @@ mod tests {
             name: "standard".into(),
         }]);
         inventory.applied(&id(3), "abc", 7);
+        inventory.note_guard(&Plan {
+            guarded: [id(2)].into(),
+            guard: crate::model::sync::Guard::Disabled,
+            ..Plan::default()
+        });
         let read = Inventory::decode(&inventory.encode()).unwrap();
         assert_eq!(read, inventory);
         assert!(read.get(&id(3)).unwrap().is_applied());
+        assert!(read.get(&id(2)).unwrap().guarded);
+        assert_eq!(read.base(), 5);
         assert!(!read.get(&id(4)).unwrap().is_applied());
     }
 

@@ -1,6 +1,6 @@
 //! What a pass will do, and what the deletion guard says about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
@@ -223,8 +223,9 @@ impl Guard {
 
 /// What a pass will do.
 ///
-/// The order of steps: write the inventory widened by [`Plan::applies`], apply in order, delete in order, then write the
-/// inventory without [`Plan::dropped`] and without what was deleted.
+/// The order of steps, so that a crash between any two loses nothing: note the guard in the inventory and widen it by
+/// what is applied, write it; apply in order, noting each; delete in order; take [`Plan::settled`] out of the inventory
+/// and write it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// What is written, in order.
@@ -233,12 +234,18 @@ pub struct Plan {
     pub unchanged: Vec<ObjectId>,
     /// What the annotation `workstead.dev/reconcile: disabled` keeps us from: no write.
     pub disabled: Vec<ObjectId>,
+    /// What is wanted and is still being deleted: it is made anew once it is gone.
+    pub waiting: Vec<ObjectId>,
     /// What is deleted, in order; empty unless the guard lets them go.
     pub deletes: Vec<PlannedDelete>,
     /// What left the tree and stays.
     pub kept: Vec<Kept>,
-    /// What leaves the inventory without a delete: it is gone, or its labels name somebody else.
-    pub dropped: Vec<ObjectId>,
+    /// What left the tree, is in the inventory, and does not live any more.
+    pub gone: Vec<ObjectId>,
+    /// What left the tree and no longer carries our labels: it is not ours to delete, and leaves the inventory.
+    pub released: Vec<ObjectId>,
+    /// What goes only by approval from now on.
+    pub guarded: BTreeSet<ObjectId>,
     /// What the guard says.
     pub guard: Guard,
     /// What stands against single objects, and what the guard has to say.
@@ -246,9 +253,36 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether the guard holds deletes back: something left the tree and stays.
+    pub fn holds_deletes(&self) -> bool {
+        !matches!(self.guard, Guard::Nothing | Guard::Passed | Guard::Approved)
+    }
+
+    /// What leaves the inventory at the end of the pass, when `deleted` is what the API says is gone for good.
+    ///
+    /// A set that was approved stays together until all of it is gone: its digest is that of the whole set, so a crash or
+    /// a refused delete half-way does not make the approval void.
+    pub fn settled(&self, deleted: &BTreeSet<ObjectId>) -> Vec<ObjectId> {
+        let mut settled = self.released.clone();
+        let pending = self.deletes.iter().any(|d| !deleted.contains(&d.id))
+            || self.kept.iter().any(|kept| {
+                matches!(
+                    kept.reason,
+                    KeptReason::Guard | KeptReason::Deleting | KeptReason::PruneDisabled
+                )
+            });
+        if !pending {
+            settled.extend(self.gone.iter().cloned());
+            settled.extend(self.deletes.iter().map(|delete| delete.id.clone()));
+        }
+        settled
+    }
+
     /// Whether carrying it out writes nothing.
     pub fn is_no_op(&self) -> bool {
-        self.applies.is_empty() && self.deletes.is_empty() && self.dropped.is_empty()
+        self.applies.is_empty()
+            && self.deletes.is_empty()
+            && self.settled(&BTreeSet::new()).is_empty()
     }
 
     /// What is created.
