@@ -8,6 +8,7 @@
 )]
 
 mod chart;
+mod controllers;
 mod crds;
 mod kit;
 
