@@ -11,7 +11,9 @@
 )]
 
 pub mod control_plane;
+pub mod faults;
 pub mod kubelet;
 pub mod wait;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};
+pub use faults::Faults;

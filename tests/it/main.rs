@@ -10,6 +10,7 @@
 mod chart;
 mod controllers;
 mod crds;
+mod faults;
 mod kit;
 
 /// An object from its literal form.
