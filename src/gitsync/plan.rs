@@ -196,14 +196,17 @@ fn plan_deletes(
     }
     let all_gone = inventory.len() >= 2 && removed.len() == inventory.len();
     let reason = block_reason(snapshot, inventory, &candidates, all_gone, settings);
-    if !snapshot.path_missing
-        && matches!(reason, Some(BlockReason::EmptyTree | BlockReason::AllGone))
-    {
-        plan.guarded.clone_from(&set);
-    }
+    plan.guarded = set
+        .iter()
+        .filter(|id| match reason {
+            _ if snapshot.path_missing => false,
+            Some(BlockReason::EmptyTree | BlockReason::AllGone) => true,
+            _ => inventory.get(id).is_some_and(|entry| entry.guarded),
+        })
+        .cloned()
+        .collect();
     plan.guard = guard(snapshot, inventory, &candidates, &set, reason, settings);
     if plan.guard.lets_go() {
-        // Kept for the case that the pass ends half-way: the next one must see the same reason, and the approval.
         candidates.reverse();
         plan.deletes = candidates;
     } else {
@@ -233,8 +236,11 @@ fn block_reason(
     if snapshot.is_empty() {
         return Some(BlockReason::EmptyTree);
     }
-    if all_gone || candidates.iter().any(is_guarded) {
+    if all_gone {
         return Some(BlockReason::AllGone);
+    }
+    if candidates.iter().any(is_guarded) {
+        return Some(BlockReason::WentWithAll);
     }
     let deletes = candidates
         .iter()

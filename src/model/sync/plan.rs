@@ -131,6 +131,8 @@ pub enum BlockReason {
     EmptyTree,
     /// None of the objects that are kept is in the tree any more.
     AllGone,
+    /// They left in an earlier commit that took everything, and were not approved since.
+    WentWithAll,
     /// More than `prune.maxDeletes` allows.
     TooMany {
         /// How many deletes count.
@@ -167,6 +169,10 @@ impl Block {
             BlockReason::EmptyTree => "the tree holds no objects".to_owned(),
             BlockReason::AllGone => {
                 "none of the objects that are kept is in the tree any more".to_owned()
+            }
+            BlockReason::WentWithAll => {
+                "some of them left in a commit that took everything, and wait for approval since then"
+                    .to_owned()
             }
             BlockReason::TooMany { deletes, allowed } => format!(
                 "{deletes} Workspaces would be deleted, spec.prune.maxDeletes allows {allowed}"
