@@ -1,1 +1,11 @@
-//! End to end: the real roles on a real node.
+//! End to end: the real roles on a real node, with a real Git server.
+//!
+//! Each test is ignored unless asked for, since it needs a cluster with Workstead on it: `make test-e2e` makes one, or
+//! `E2E_KUBECONFIG` names one. Every test has a namespace of its own; what is cluster-wide carries the namespace's name.
+// Tests are configured by the environment: there is no command line to read.
+#![allow(clippy::disallowed_methods)]
+
+mod failures;
+mod gitops;
+mod harness;
+mod lifecycle;
