@@ -56,6 +56,8 @@ pub const CLASS_MANAGER: &str = "workstead/workspaceclass";
 /// Field manager of the command line; never forced.
 pub const CLI_MANAGER: &str = "workstead/cli";
 
+/// Finalizer of a GitSync whose deletion takes its objects along.
+pub const GITSYNC_FINALIZER: &str = "workstead.dev/gitsync";
 /// Lease of the leading controller, in the installation's namespace.
 pub const CONTROLLER_LEASE: &str = "workstead-controller";
 /// The verb on Workspaces that lets somebody name another owner.

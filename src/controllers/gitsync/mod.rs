@@ -4,14 +4,17 @@
 //! narrow the inventory → report. The pure half (snapshot, plan, guard) lives in model/sync.rs and gitsync.
 
 mod apply;
+mod context;
 mod fields;
 mod fights;
+mod finalize;
 mod inventory;
 mod kinds;
 mod live;
 mod outcome;
 mod prune;
 pub mod requests;
+mod slots;
 mod status;
 mod watch;
 pub mod webhook;
