@@ -37,12 +37,12 @@ test-it: ## Against a real API server and real Git servers
 	INSTA_UPDATE=no cargo test --test it
 
 test-e2e: ## On a real node, or on the cluster of E2E_KUBECONFIG
-	INSTA_UPDATE=no cargo test --test e2e -- --ignored --test-threads=1
+	tests/e2e/run
 
 test-long: ## What takes long by nature: many cases, many cycles
 	PROPTEST_CASES=20000 cargo test --workspace --lib
 	WORKSTEAD_LONG=1 cargo test --test it
-	WORKSTEAD_LONG=1 cargo test --test e2e -- --ignored --test-threads=1
+	WORKSTEAD_LONG=1 tests/e2e/run
 
 bench: ## Measure the figures of the README: make bench ID="push-to-applied"
 	cargo bench --bench figures -- $(ID)

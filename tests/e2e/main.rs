@@ -8,4 +8,7 @@
 mod failures;
 mod gitops;
 mod harness;
+mod last;
 mod lifecycle;
+mod resilience;
+mod rights;

@@ -3,7 +3,7 @@
 mod cluster;
 mod repository;
 
-pub(crate) use cluster::{Cluster, Outcome, condition};
+pub(crate) use cluster::{Cluster, INSTALLATION, condition};
 pub(crate) use repository::Repository;
 
 /// The workspace image with a shell, git and a small HTTP server.

@@ -1,0 +1,249 @@
+//! What must come last: what the whole run asked of the API server, an upgrade, and the end of the installation.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
+use kube::api::{Api, ListParams};
+use workstead::api::Workspace;
+use workstead::api::workspace::ActualState;
+use workstead::testkit::wait::within;
+
+use crate::harness::{Cluster, INSTALLATION, debian_image};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A request as a rule allows it: group, resource with subresource, verb.
+type Asked = BTreeSet<(String, String, String)>;
+
+/// Where the API server of our own cluster writes who asked for what.
+fn audit_log() -> Option<PathBuf> {
+    std::env::var_os("E2E_AUDIT_LOG").map(PathBuf::from)
+}
+
+fn asked_by_the_controller(log: &str) -> (Asked, Vec<String>) {
+    let user = format!("system:serviceaccount:{INSTALLATION}:workstead-controller");
+    let mut asked = Asked::new();
+    let mut refused = Vec::new();
+    for line in log.lines() {
+        let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else {
+            continue;
+        };
+        if event["user"]["username"] != user.as_str() || event["objectRef"].is_null() {
+            continue;
+        }
+        let reference = &event["objectRef"];
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let mut resource = text(&reference["resource"]);
+        if let Some(subresource) = reference["subresource"].as_str() {
+            resource = format!("{resource}/{subresource}");
+        }
+        let verb = text(&event["verb"]);
+        if event["responseStatus"]["code"] == 403
+            && !event["responseStatus"]["message"]
+                .as_str()
+                .unwrap_or_default()
+                .contains("ValidatingAdmissionPolicy")
+        {
+            refused.push(line.to_owned());
+        }
+        asked.insert((text(&reference["apiGroup"]), resource, verb));
+    }
+    (asked, refused)
+}
+
+fn allowed(rules: &[PolicyRule]) -> Asked {
+    let mut allowed = Asked::new();
+    for rule in rules {
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                for verb in &rule.verbs {
+                    allowed.insert((group.clone(), resource.clone(), verb.clone()));
+                }
+            }
+        }
+    }
+    allowed
+}
+
+#[tokio::test]
+#[ignore = "needs the node, after all other tests"]
+async fn the_role_of_the_controller_is_what_it_asked_for_nothing_missing_nothing_unused() {
+    let Some(log) = audit_log() else {
+        println!("skipped: E2E_AUDIT_LOG names no audit log, since the cluster is not ours");
+        return;
+    };
+    let cluster = Cluster::connect().await;
+    let (asked, refused) = asked_by_the_controller(&std::fs::read_to_string(log).unwrap());
+    assert!(asked.len() > 20, "the audit log has too little: {asked:?}");
+    assert!(refused.is_empty(), "refused: {refused:#?}");
+    let roles: Api<ClusterRole> = Api::all(cluster.client.clone());
+    let role: Api<Role> = Api::namespaced(cluster.client.clone(), INSTALLATION);
+    let mut rules = roles
+        .get("workstead-controller")
+        .await
+        .unwrap()
+        .rules
+        .unwrap_or_default();
+    rules.extend(
+        role.get("workstead-controller")
+            .await
+            .unwrap()
+            .rules
+            .unwrap_or_default(),
+    );
+    let mut unused = allowed(&rules);
+    for request in &asked {
+        // A patch that creates is checked as both.
+        unused.remove(request);
+        if request.2 == "patch" {
+            unused.remove(&(request.0.clone(), request.1.clone(), "create".to_owned()));
+        }
+    }
+    // Never sent as requests of their own: the first is asked by the admission policy, the second by the check of
+    // blockOwnerDeletion.
+    unused
+        .retain(|(_, resource, verb)| verb != "assign-owner" && !resource.ends_with("/finalizers"));
+    assert!(
+        unused.is_empty(),
+        "the role allows what was never asked for: {unused:#?}"
+    );
+}
+
+fn helm(cluster: &Cluster, arguments: &[&str]) {
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/cluster/cluster");
+    let folder = Command::new(tool).args(["path", "helm"]).output().unwrap();
+    let helm = PathBuf::from(String::from_utf8(folder.stdout).unwrap().trim()).join("helm");
+    let output = Command::new(helm)
+        .args(arguments)
+        .env("KUBECONFIG", cluster.kubeconfig())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "helm {arguments:?}: {error}");
+}
+
+/// The chart as it was one commit before, unpacked.
+fn chart_before(folder: &tempfile::TempDir) -> Option<PathBuf> {
+    let archive = Command::new("git")
+        .args(["archive", "HEAD^", "charts/workstead"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    if !archive.status.success() {
+        return None;
+    }
+    let tar = folder.path().join("chart.tar");
+    std::fs::write(&tar, archive.stdout).unwrap();
+    let unpacked = Command::new("tar")
+        .arg("-xf")
+        .arg(&tar)
+        .current_dir(folder.path())
+        .status()
+        .unwrap();
+    assert!(unpacked.success());
+    Some(folder.path().join("charts/workstead"))
+}
+
+async fn run_one(cluster: &Cluster, namespace: &str) -> Workspace {
+    cluster.apply(&format!(
+        "apiVersion: workstead.dev/v1alpha1\nkind: Workspace\nmetadata: {{name: stays, namespace: {namespace}}}\nspec: {{owner: kim@example.com, className: standard, image: \"{}\", storage: {{size: 1Gi}}}}\n",
+        debian_image()
+    ));
+    cluster
+        .await_workspace(namespace, "stays", LIMIT, "to run", |w| {
+            w.status
+                .as_ref()
+                .is_some_and(|s| s.actual_state == Some(ActualState::Running))
+        })
+        .await
+}
+
+#[tokio::test]
+#[ignore = "needs the node, after all other tests"]
+async fn upgrade_restarts_nobody_and_uninstall_leaves_workspaces_and_volumes() {
+    let cluster = Cluster::connect().await;
+    let namespace = cluster.namespace("upgrade").await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/workstead");
+    let wait = [
+        "-n",
+        INSTALLATION,
+        "--reuse-values",
+        "--wait",
+        "--timeout",
+        "2m",
+    ];
+    match chart_before(&folder) {
+        Some(before) => {
+            let before = before.to_string_lossy().into_owned();
+            helm(
+                &cluster,
+                &[&["upgrade", "workstead", &before][..], &wait].concat(),
+            );
+        }
+        None => println!("no commit before this one: the upgrade starts from today's chart"),
+    }
+    run_one(&cluster, &namespace).await;
+    let pod = cluster.pods(&namespace, "stays").await[0]
+        .metadata
+        .uid
+        .clone();
+    helm(
+        &cluster,
+        &[&["upgrade", "workstead", chart][..], &wait].concat(),
+    );
+    // A change after the upgrade shows that the new controller works; the pod is the old one.
+    cluster.kubectl(&[
+        "annotate",
+        "workspace",
+        "stays",
+        "-n",
+        &namespace,
+        "example.com/touched=1",
+    ]);
+    let after = cluster.pods(&namespace, "stays").await;
+    assert_eq!(after.len(), 1);
+    assert_eq!(
+        after[0].metadata.uid, pod,
+        "the upgrade restarted a running workspace"
+    );
+
+    helm(
+        &cluster,
+        &[
+            "uninstall",
+            "workstead",
+            "-n",
+            INSTALLATION,
+            "--wait",
+            "--timeout",
+            "2m",
+        ],
+    );
+    let left = cluster
+        .workspaces(&namespace)
+        .list(&ListParams::default())
+        .await
+        .unwrap();
+    assert_eq!(left.items.len(), 1, "uninstall took a Workspace along");
+    let volumes: Api<PersistentVolumeClaim> = Api::namespaced(cluster.client.clone(), &namespace);
+    assert_eq!(
+        volumes
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+    let still = within(Duration::from_secs(5), || async {
+        let pods = cluster.pods(&namespace, "stays").await;
+        (pods.len() != 1 || pods[0].metadata.uid != pod).then_some(())
+    })
+    .await;
+    assert!(still.is_none(), "uninstall ended a running workspace");
+}
