@@ -2,6 +2,8 @@
 
 pub mod class;
 pub mod clock;
+pub mod conditions;
+pub mod desired;
 pub mod duration;
 pub mod evidence;
 pub mod failures;
@@ -12,6 +14,8 @@ pub mod net;
 pub mod quantity;
 pub mod quota;
 pub mod resources;
+pub mod revision;
 pub mod state;
+pub mod status;
 pub mod sync;
 pub mod workspace;

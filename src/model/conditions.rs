@@ -1,0 +1,161 @@
+//! Conditions: their types and reasons as enums, and one way to put them into a list.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::api::workspace::{ActualState, Cause};
+
+/// Types of conditions of a Workspace, in the order in which they are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// It is as it should be, and every part is ready.
+    Ready,
+    /// We are working on it. There only while True.
+    Reconciling,
+    /// Only a person can help. There only while True.
+    Stalled,
+    /// The home volume is there.
+    StorageReady,
+    /// The pod serves.
+    PodReady,
+}
+
+impl ConditionType {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Ready,
+        Self::Reconciling,
+        Self::Stalled,
+        Self::StorageReady,
+        Self::PodReady,
+    ];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::StorageReady => "StorageReady",
+            Self::PodReady => "PodReady",
+        }
+    }
+}
+
+/// Reasons of conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The state that it is in.
+    State(ActualState),
+    /// The cause of a failure.
+    Cause(Cause),
+    /// The desired state was not reached yet, although nothing is wrong with the present one.
+    Progressing,
+    /// The pod is ready.
+    PodReady,
+    /// The pod is not ready yet.
+    PodNotReady,
+    /// There is no pod.
+    NoPod,
+    /// The claim is bound.
+    Bound,
+    /// The claim waits for the first start.
+    WaitingForFirstStart,
+    /// The claim is not bound.
+    NotBound,
+    /// The volume of the claim is gone.
+    Lost,
+    /// There is no claim.
+    NoClaim,
+    /// The claim outlives its Workspace.
+    Retained,
+}
+
+impl Reason {
+    /// As it is written.
+    pub fn as_text(self) -> String {
+        match self {
+            Self::State(state) => format!("{state:?}"),
+            Self::Cause(cause) => format!("{cause:?}"),
+            Self::Progressing
+            | Self::PodReady
+            | Self::PodNotReady
+            | Self::NoPod
+            | Self::Bound
+            | Self::WaitingForFirstStart
+            | Self::NotBound
+            | Self::Lost
+            | Self::NoClaim
+            | Self::Retained => format!("{self:?}"),
+        }
+    }
+}
+
+/// A condition to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its type.
+    pub type_: ConditionType,
+    /// None is `Unknown`.
+    pub status: Option<bool>,
+    /// Why.
+    pub reason: Reason,
+    /// In words.
+    pub message: String,
+}
+
+/// Puts conditions into a list. Of our types, those that are not wanted go; others stay as they are. The time of a
+/// transition moves only when the status does.
+pub fn upsert(
+    previous: &[Condition],
+    wanted: &[Wanted],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let mut list: Vec<Condition> = Vec::with_capacity(wanted.len());
+    for want in wanted {
+        let status = match want.status {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        };
+        let before = previous
+            .iter()
+            .find(|condition| condition.type_ == want.type_.as_str());
+        let last_transition_time = match before {
+            Some(before) if before.status == status => before.last_transition_time.clone(),
+            _ => seconds(now),
+        };
+        list.push(Condition {
+            type_: want.type_.as_str().to_owned(),
+            status: status.to_owned(),
+            reason: want.reason.as_text(),
+            message: want.message.clone(),
+            observed_generation: generation,
+            last_transition_time,
+        });
+    }
+    let order = |condition: &Condition| {
+        ConditionType::ALL
+            .iter()
+            .position(|type_| type_.as_str() == condition.type_)
+    };
+    list.sort_by_key(|condition| order(condition).unwrap_or(usize::MAX));
+    let others = previous
+        .iter()
+        .filter(|condition| order(condition).is_none());
+    list.extend(others.cloned());
+    list
+}
+
+/// Whether a condition is True.
+pub fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
+    conditions
+        .iter()
+        .any(|condition| condition.type_ == type_.as_str() && condition.status == "True")
+}
+
+/// A moment as a condition keeps it: to the second.
+pub fn seconds(moment: Timestamp) -> Time {
+    Time(Timestamp::from_second(moment.as_second()).unwrap_or(moment))
+}
