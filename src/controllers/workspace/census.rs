@@ -20,6 +20,8 @@ struct Inner {
     limits: Limits,
     census: Census,
     stale: bool,
+    /// Those that waited and wait no more, until somebody takes them.
+    freed: BTreeSet<Key>,
 }
 
 impl Roll {
@@ -51,14 +53,11 @@ impl Roll {
         was_there
     }
 
-    /// Takes out all but these: what a fresh list does not have is gone. Returns whether any was.
-    pub fn retain(&self, listed: &BTreeSet<Key>) -> bool {
-        let mut inner = self.lock();
-        let before = inner.records.len();
-        inner.records.retain(|key, _| listed.contains(key));
-        let changed = inner.records.len() != before;
-        inner.stale |= changed;
-        changed
+    /// Those that a fresh list does not have: they are gone.
+    pub fn missing_in(&self, listed: &BTreeSet<Key>) -> Vec<Key> {
+        let inner = self.lock();
+        let missing = inner.records.keys().filter(|key| !listed.contains(key));
+        missing.cloned().collect()
     }
 
     /// Sets the limits. Returns whether they changed.
@@ -86,13 +85,11 @@ impl Roll {
         verdict
     }
 
-    /// The Workspaces that waited and wait no more.
+    /// The Workspaces that waited and wait no more, each told once.
     pub fn freed(&self) -> Vec<Key> {
         let mut inner = self.lock();
-        let before = inner.waiting();
         inner.refresh();
-        let after = inner.waiting();
-        before.difference(&after).cloned().collect()
+        std::mem::take(&mut inner.freed).into_iter().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -103,8 +100,11 @@ impl Roll {
 impl Inner {
     fn refresh(&mut self) {
         if std::mem::take(&mut self.stale) {
+            let before = self.waiting();
             let records: Vec<CensusRecord> = self.records.values().cloned().collect();
             self.census = Census::take(&records, &self.limits);
+            let after = self.waiting();
+            self.freed.extend(before.difference(&after).cloned());
         }
     }
 

@@ -1,2 +1,5 @@
 //! The Workspace controller.
 mod census;
+mod children;
+mod latest;
+mod watches;

@@ -1,0 +1,144 @@
+//! The children of Workspaces: what is watched, and what is written.
+
+use std::sync::Arc;
+
+use futures::stream::{BoxStream, SelectAll};
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Client, Resource};
+use serde::Serialize;
+
+use crate::api::Workspace;
+use crate::controllers::Shared;
+use crate::controllers::apply::Writer;
+use crate::controllers::cache::{Cache, Cached, Key};
+use crate::model::names::WORKSPACE_MANAGER;
+
+/// A writer, with its cache, of each kind of child.
+pub struct Children {
+    /// No token, image pull secrets.
+    pub service_accounts: Writer<ServiceAccount>,
+    /// Who may talk to whom.
+    pub network_policies: Writer<NetworkPolicy>,
+    /// Home volumes.
+    pub volumes: Writer<PersistentVolumeClaim>,
+    /// Ports by name.
+    pub services: Writer<Service>,
+    /// Pod templates as they were started.
+    pub revisions: Writer<ControllerRevision>,
+    /// What makes the pod.
+    pub deployments: Writer<Deployment>,
+    /// Pods: looked at, and deleted when dead.
+    pub pods: Writer<Pod>,
+    /// ReplicaSets: looked at only.
+    pub replica_sets: Arc<Cache<ReplicaSet>>,
+}
+
+/// Objects of Workspaces to look at again.
+pub type Triggers = SelectAll<BoxStream<'static, ObjectRef<Workspace>>>;
+
+impl Children {
+    /// Nothing seen yet.
+    pub fn new(shared: &Shared) -> Self {
+        Self {
+            service_accounts: writer(shared),
+            network_policies: writer(shared),
+            volumes: writer(shared),
+            services: writer(shared),
+            revisions: writer(shared),
+            deployments: writer(shared),
+            pods: writer(shared),
+            replica_sets: Arc::default(),
+        }
+    }
+
+    /// Watches all kinds, as long as the stream is polled.
+    pub fn watch(&self, shared: &Shared) -> Triggers {
+        let mut all = SelectAll::new();
+        all.push(triggers(shared, self.service_accounts.cache()).boxed());
+        all.push(triggers(shared, self.network_policies.cache()).boxed());
+        all.push(triggers(shared, self.volumes.cache()).boxed());
+        all.push(triggers(shared, self.services.cache()).boxed());
+        all.push(triggers(shared, self.revisions.cache()).boxed());
+        all.push(triggers(shared, self.deployments.cache()).boxed());
+        all.push(triggers(shared, self.pods.cache()).boxed());
+        all.push(triggers(shared, &self.replica_sets).boxed());
+        all
+    }
+
+    /// The kinds whose first list is not there yet.
+    pub fn unseen_kinds(&self) -> Vec<&'static str> {
+        let mut unseen = Vec::new();
+        let mut check = |kind, is_ready: bool| {
+            if !is_ready {
+                unseen.push(kind);
+            }
+        };
+        check("ServiceAccount", self.service_accounts.cache().is_ready());
+        check("NetworkPolicy", self.network_policies.cache().is_ready());
+        check("PersistentVolumeClaim", self.volumes.cache().is_ready());
+        check("Service", self.services.cache().is_ready());
+        check("ControllerRevision", self.revisions.cache().is_ready());
+        check("Deployment", self.deployments.cache().is_ready());
+        check("Pod", self.pods.cache().is_ready());
+        check("ReplicaSet", self.replica_sets.is_ready());
+        unseen
+    }
+
+    /// Waits until every kind was listed once: before, what is missing may only not be seen yet.
+    pub async fn wait_until_ready(&self) {
+        self.service_accounts.cache().wait_until_ready().await;
+        self.network_policies.cache().wait_until_ready().await;
+        self.volumes.cache().wait_until_ready().await;
+        self.services.cache().wait_until_ready().await;
+        self.revisions.cache().wait_until_ready().await;
+        self.deployments.cache().wait_until_ready().await;
+        self.pods.cache().wait_until_ready().await;
+        self.replica_sets.wait_until_ready().await;
+    }
+}
+
+fn writer<K>(shared: &Shared) -> Writer<K>
+where
+    K: Cached
+        + Resource<Scope = k8s_openapi::NamespaceResourceScope>
+        + Serialize
+        + k8s_openapi::Resource,
+{
+    Writer::new(
+        client(shared),
+        WORKSPACE_MANAGER,
+        <K as k8s_openapi::Resource>::KIND,
+        Arc::default(),
+        shared.metrics.clone(),
+    )
+}
+
+fn client(shared: &Shared) -> Client {
+    shared.client.clone()
+}
+
+fn triggers<K>(
+    shared: &Shared,
+    cache: &Arc<Cache<K>>,
+) -> impl Stream<Item = ObjectRef<Workspace>> + Send + 'static
+where
+    K: Cached + Resource<Scope = k8s_openapi::NamespaceResourceScope> + k8s_openapi::Resource,
+{
+    cache
+        .stream(
+            shared.config.scope.api::<K>(&shared.client),
+            shared.config.scope.children(),
+            <K as k8s_openapi::Resource>::KIND,
+            shared.metrics.clone(),
+        )
+        .filter_map(|child| std::future::ready(Key::of_workspace(&*child).map(object_ref)))
+}
+
+/// As kube's controller names it.
+pub fn object_ref(key: Key) -> ObjectRef<Workspace> {
+    ObjectRef::new(&key.name).within(&key.namespace)
+}

@@ -1,0 +1,269 @@
+//! What the watches of Workspaces and classes keep up to date, and whom they wake.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use futures::{Stream, StreamExt, stream};
+use kube::Api;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch_kind};
+use tokio::sync::watch;
+
+use crate::api::workspace::ActualState;
+use crate::api::{Workspace, WorkspaceClass};
+use crate::controllers::Shared;
+use crate::controllers::cache::{Cache, Key, changes, counted};
+use crate::controllers::workspace::census::Roll;
+use crate::controllers::workspace::children::object_ref;
+use crate::controllers::workspace::latest::Latest;
+use crate::model::class;
+use crate::model::quota::{CensusRecord, Limits};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::StateLabels;
+
+/// What the watches keep.
+pub struct Watched {
+    /// The classes.
+    pub classes: Arc<Cache<WorkspaceClass>>,
+    /// Who may start.
+    pub roll: Roll,
+    /// Our own last status writes.
+    pub latest: Latest,
+    /// The one default class, if there is one.
+    default_class: RwLock<Option<String>>,
+    installation_quota: Option<u32>,
+    /// Rings when a place may have become free.
+    places: watch::Sender<()>,
+    listing: Mutex<BTreeSet<Key>>,
+    states: Mutex<States>,
+}
+
+/// The state of every Workspace, for the gauge.
+#[derive(Default)]
+struct States {
+    by_key: std::collections::HashMap<Key, ActualState>,
+}
+
+impl Watched {
+    /// Nothing seen yet.
+    pub fn new(installation_quota: Option<u32>) -> Self {
+        let roll = Roll::new();
+        roll.set_limits(Limits {
+            installation: installation_quota,
+            ..Limits::default()
+        });
+        Self {
+            classes: Arc::default(),
+            roll,
+            latest: Latest::default(),
+            default_class: RwLock::default(),
+            installation_quota,
+            places: watch::Sender::new(()),
+            listing: Mutex::default(),
+            states: Mutex::default(),
+        }
+    }
+
+    /// Watches Workspaces: the stream that drives the controller, and its store.
+    pub fn workspaces(
+        self: &Arc<Self>,
+        shared: &Shared,
+        forget: impl Fn(&Key) + Send + 'static,
+    ) -> (
+        Store<Workspace>,
+        impl Stream<Item = Result<Workspace, watcher::Error>> + Send + 'static,
+    ) {
+        let (reader, writer) = reflector::store();
+        let watched = self.clone();
+        let metrics = shared.metrics.clone();
+        let count = metrics.clone();
+        let stream = watch_kind(
+            shared.config.scope.api::<Workspace>(&shared.client),
+            watcher::Config::default(),
+        )
+        .default_backoff()
+        .filter_map(move |event| std::future::ready(counted(event, "Workspace", &count)))
+        .map(|event| event.modify(|workspace| workspace.metadata.managed_fields = None))
+        .inspect(move |event| watched.take(event, &metrics, &forget))
+        .map(Ok)
+        .reflect(writer)
+        .applied_objects();
+        (reader, stream)
+    }
+
+    fn take(&self, event: &Event<Workspace>, metrics: &Metrics, forget: &impl Fn(&Key)) {
+        let changed = match event {
+            Event::Apply(workspace) => self.set(workspace, metrics),
+            Event::Delete(workspace) => {
+                let key = Key::of(workspace);
+                forget(&key);
+                self.remove(&key, metrics)
+            }
+            Event::Init => {
+                self.lock_listing().clear();
+                false
+            }
+            Event::InitApply(workspace) => {
+                self.lock_listing().insert(Key::of(workspace));
+                self.set(workspace, metrics)
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut *self.lock_listing());
+                let mut changed = false;
+                for key in self.roll.missing_in(&listed) {
+                    forget(&key);
+                    changed |= self.remove(&key, metrics);
+                }
+                changed
+            }
+        };
+        if changed {
+            self.places.send_replace(());
+        }
+    }
+
+    fn set(&self, workspace: &Workspace, metrics: &Metrics) -> bool {
+        self.latest.watched(workspace);
+        let key = Key::of(workspace);
+        let state = workspace
+            .status
+            .as_ref()
+            .and_then(|status| status.actual_state);
+        self.count_state(&key, state, metrics);
+        let default = self
+            .default_class
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.roll
+            .set(key, CensusRecord::of(workspace, default.as_deref()))
+    }
+
+    fn remove(&self, key: &Key, metrics: &Metrics) -> bool {
+        self.latest.forget(key);
+        self.count_state(key, None, metrics);
+        self.roll.remove(key)
+    }
+
+    fn count_state(&self, key: &Key, state: Option<ActualState>, metrics: &Metrics) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = match state {
+            Some(state) => states.by_key.insert(key.clone(), state),
+            None => states.by_key.remove(key),
+        };
+        if old == state {
+            return;
+        }
+        let gauge = |state| {
+            metrics.workspaces.get_or_create_owned(&StateLabels {
+                state: state_name(state),
+            })
+        };
+        if let Some(old) = old {
+            gauge(old).dec();
+        }
+        if let Some(state) = state {
+            gauge(state).inc();
+        }
+    }
+
+    fn lock_listing(&self) -> std::sync::MutexGuard<'_, BTreeSet<Key>> {
+        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Watches classes, and wakes the Workspaces that a change concerns.
+    pub fn classes(
+        self: &Arc<Self>,
+        shared: &Shared,
+        workspaces: Store<Workspace>,
+    ) -> impl Stream<Item = ObjectRef<Workspace>> + Send + 'static {
+        let watched = self.clone();
+        self.classes
+            .stream(
+                Api::all(shared.client.clone()),
+                shared.config.scope.classes(),
+                "WorkspaceClass",
+                shared.metrics.clone(),
+            )
+            .flat_map(move |class| {
+                let all = workspaces.state();
+                let default_moved = watched.take_classes(&all);
+                let name = class.metadata.name.clone();
+                let affected: Vec<ObjectRef<Workspace>> = all
+                    .iter()
+                    .filter(|workspace| match &workspace.spec.class_name {
+                        Some(named) => Some(named) == name.as_ref(),
+                        None => default_moved || watched.default_class() == name,
+                    })
+                    .map(|workspace| ObjectRef::from_obj(&**workspace))
+                    .collect();
+                stream::iter(affected)
+            })
+    }
+
+    /// Takes the classes in as they are now. Returns whether the default is another one.
+    fn take_classes(&self, workspaces: &[Arc<Workspace>]) -> bool {
+        let classes = self.classes.all();
+        let default = class::default_class_name(classes.iter().map(|class| &**class)).ok();
+        let limits = Limits {
+            classes: classes
+                .iter()
+                .filter_map(|class| {
+                    let quota = class::validate(class).class?.quota;
+                    Some((class.metadata.name.clone()?, quota))
+                })
+                .collect(),
+            installation: self.installation_quota,
+        };
+        let mut changed = self.roll.set_limits(limits);
+        let moved = {
+            let mut known = self
+                .default_class
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            let moved = *known != default;
+            known.clone_from(&default);
+            moved
+        };
+        if moved {
+            for workspace in workspaces {
+                let record = CensusRecord::of(workspace, default.as_deref());
+                changed |= self.roll.set(Key::of(&**workspace), record);
+            }
+        }
+        if changed {
+            self.places.send_replace(());
+        }
+        moved
+    }
+
+    fn default_class(&self) -> Option<String> {
+        self.default_class
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Wakes the Workspaces for which a place became free.
+    pub fn freed(self: &Arc<Self>) -> impl Stream<Item = ObjectRef<Workspace>> + Send + 'static {
+        let watched = self.clone();
+        changes(self.places.subscribe())
+            .flat_map(move |()| stream::iter(watched.roll.freed().into_iter().map(object_ref)))
+    }
+}
+
+/// A state as status names it.
+pub fn state_name(state: ActualState) -> &'static str {
+    match state {
+        ActualState::CreationRequested => "CreationRequested",
+        ActualState::Starting => "Starting",
+        ActualState::Running => "Running",
+        ActualState::Stopping => "Stopping",
+        ActualState::Stopped => "Stopped",
+        ActualState::Failed => "Failed",
+        ActualState::Error => "Error",
+        ActualState::Terminating => "Terminating",
+        ActualState::Terminated => "Terminated",
+        ActualState::Unknown => "Unknown",
+    }
+}
