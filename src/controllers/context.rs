@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::controllers::backoff::BackoffSettings;
 use crate::controllers::events::Events;
+use crate::controllers::gitsync::requests::Requests;
 use crate::controllers::lease::{Claim, LeaseSettings};
 use crate::model::clock::Clock;
 use crate::model::names::{MANAGED_BY, MANAGED_BY_LABEL};
@@ -110,4 +111,6 @@ pub struct Shared {
     pub events: Events,
     /// Who leads, as far as we know.
     pub claim: watch::Receiver<Claim>,
+    /// Requests to fetch: the webhook receiver of every replica puts them in, the leading GitSync controller takes them.
+    pub gitsync_requests: Requests,
 }

@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::controllers::clock::SystemClock;
 use crate::controllers::context::{ControllerConfig, Shared};
 use crate::controllers::events::Events;
+use crate::controllers::gitsync::requests::Requests;
+use crate::controllers::gitsync::webhook;
 use crate::controllers::lease::{Claim, Elector, LeaseError};
 use crate::controllers::{class, crds, door};
 use crate::model::clock::Clock;
@@ -126,6 +128,7 @@ fn share(
         metrics: parts.metrics,
         health: parts.health,
         claim,
+        gitsync_requests: Requests::new(),
     }
 }
 
@@ -175,6 +178,40 @@ async fn live(
         () = crds::wait(&shared.standby_client, &shared.health) => {}
         () = shutdown.cancelled() => return Ok(()),
     }
+    let hooks = CancellationToken::new();
+    let receiving = receive_hooks(&shared, hooks.clone()).await?;
+    let leading = async {
+        let ended = elect(shared, claim, shutdown).await;
+        hooks.cancel();
+        ended
+    };
+    let (ended, ()) = tokio::join!(leading, receiving);
+    ended
+}
+
+/// The webhook receiver, which runs whoever leads.
+async fn receive_hooks(
+    shared: &Shared,
+    hooks: CancellationToken,
+) -> Result<BoxFuture<'static, ()>, RunError> {
+    let Some(address) = shared.config.webhook_address else {
+        return Ok(std::future::ready(()).boxed());
+    };
+    let receiver = webhook::Receiver {
+        gitsyncs: shared.config.scope.api(&shared.standby_client),
+        client: shared.standby_client.clone(),
+        requests: shared.gitsync_requests.clone(),
+        clock: shared.clock.clone(),
+    };
+    Ok(webhook::serve(listen(address).await?, receiver, hooks).boxed())
+}
+
+/// Steps 4 to 6.
+async fn elect(
+    shared: Arc<Shared>,
+    claim: watch::Sender<Claim>,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
     let clock = shared.clock.clone();
     let elector = Elector::new(
         shared.standby_client.clone(),
