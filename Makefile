@@ -45,7 +45,8 @@ test-long: ## What takes long by nature: many cases, many cycles
 	WORKSTEAD_LONG=1 tests/e2e/run
 
 bench: ## Measure the figures of the README: make bench ID="push-to-applied"
-	cargo bench --bench figures -- $(ID)
+	tests/e2e/with-cluster bench release cargo bench --bench figures -- $(ID)
+	$(MAKE) generate
 
 generate: ## Write again what is generated: crds/, chart templates, field tables, snapshots of help
 	WORKSTEAD_BLESS=1 cargo test --quiet --test it -- drift

@@ -12,6 +12,7 @@ mod controllers;
 mod crds;
 mod faults;
 mod kit;
+mod readme;
 
 /// An object from its literal form.
 fn object<K: serde::de::DeserializeOwned>(value: serde_json::Value) -> K {
