@@ -18,7 +18,7 @@ Exit codes:
 /// A commit says which workspaces there are; the controller makes them run and tells the truth about them. Placed in
 /// your PATH as kubectl-workstead, it is the plugin `kubectl workstead` too.
 #[derive(Debug, Parser)]
-#[command(name = "workstead", version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(name = "workstead", version, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -221,22 +221,22 @@ impl Shell {
 #[derive(Args, Clone, Debug)]
 pub struct ControllerArgs {
     /// The installation's namespace: the Lease of the leader lives here
-    #[arg(long, env = "WORKSTEAD_NAMESPACE", default_value = "workstead-system", value_parser = label)]
+    #[arg(long, env = "WORKSTEAD_NAMESPACE", hide_env_values = true, default_value = "workstead-system", value_parser = label)]
     pub namespace: String,
     /// Who we are in the Lease: the name of the pod [default: a random one]
     #[arg(long, env = "WORKSTEAD_IDENTITY", hide_env_values = true)]
     pub identity: Option<String>,
     /// The Workstead image, mounted into every workspace
-    #[arg(long, env = "WORKSTEAD_TOOLS_IMAGE")]
+    #[arg(long, env = "WORKSTEAD_TOOLS_IMAGE", hide_env_values = true)]
     pub tools_image: String,
     /// The domain under which workspaces open, for example work.example.com
-    #[arg(long, env = "WORKSTEAD_BASE_DOMAIN", value_parser = domain)]
+    #[arg(long, env = "WORKSTEAD_BASE_DOMAIN", hide_env_values = true, value_parser = domain)]
     pub base_domain: Option<String>,
     /// How many Workspaces there may be in the cluster [default: no limit]
-    #[arg(long, env = "WORKSTEAD_QUOTA_TOTAL")]
+    #[arg(long, env = "WORKSTEAD_QUOTA_TOTAL", hide_env_values = true)]
     pub quota_total: Option<u32>,
     /// Objects of a kind that are reconciled at the same time
-    #[arg(long, env = "WORKSTEAD_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "WORKSTEAD_CONCURRENCY", hide_env_values = true, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
     /// Where Git repositories are kept; a cache
     #[arg(
@@ -246,7 +246,12 @@ pub struct ControllerArgs {
     )]
     pub state_directory: PathBuf,
     /// Where /metrics, /healthz and /readyz are served
-    #[arg(long, env = "WORKSTEAD_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(
+        long,
+        env = "WORKSTEAD_HEALTH_ADDRESS",
+        hide_env_values = true,
+        default_value = "0.0.0.0:8080"
+    )]
     pub health_address: SocketAddr,
     /// Where the hooks of Git servers are received
     #[arg(
@@ -256,13 +261,24 @@ pub struct ControllerArgs {
     )]
     pub webhook_address: SocketAddr,
     /// Look at this namespace alone [default: all]
-    #[arg(long, env = "WORKSTEAD_WATCH_NAMESPACE", value_parser = label)]
+    #[arg(long, env = "WORKSTEAD_WATCH_NAMESPACE", hide_env_values = true, value_parser = label)]
     pub watch_namespace: Option<String>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,workstead=debug
-    #[arg(long, env = "WORKSTEAD_LOG", default_value = "info")]
+    #[arg(
+        long,
+        env = "WORKSTEAD_LOG",
+        hide_env_values = true,
+        default_value = "info"
+    )]
     pub log: String,
     /// How log lines look
-    #[arg(long, env = "WORKSTEAD_LOG_FORMAT", value_enum, default_value = "text")]
+    #[arg(
+        long,
+        env = "WORKSTEAD_LOG_FORMAT",
+        hide_env_values = true,
+        value_enum,
+        default_value = "text"
+    )]
     pub log_format: LogFormatArg,
     /// Path of a kubeconfig [default: the pod's ServiceAccount, or $KUBECONFIG]
     #[arg(long, value_name = "FILE")]

@@ -10,6 +10,8 @@
 mod chart;
 mod controllers;
 mod crds;
+mod docs;
+mod examples;
 mod faults;
 mod kit;
 mod readme;

@@ -207,5 +207,5 @@ fn failure_text(failure: &Failure, now: Timestamp) -> String {
 
 /// Where the documentation speaks of a cause.
 fn page(cause: Cause) -> String {
-    format!("docs/causes/{}.md", format!("{cause:?}").to_lowercase())
+    format!("docs/causes/{cause:?}.md")
 }
