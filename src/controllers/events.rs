@@ -44,6 +44,19 @@ impl Events {
     ) where
         K: Resource<DynamicType = ()>,
     {
+        self.publish_about(&object.object_ref(&()), type_, reason, action, note)
+            .await;
+    }
+
+    /// Publishes one about an object that is known by reference.
+    pub async fn publish_about(
+        &self,
+        about: &ObjectReference,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
         let event = Event {
             type_,
             reason: cut(reason, SHORT).to_owned(),
@@ -51,8 +64,7 @@ impl Events {
             note: Some(cut(note, NOTE).to_owned()),
             secondary: None,
         };
-        let about: ObjectReference = object.object_ref(&());
-        if let Err(error) = self.recorder.publish(&event, &about).await {
+        if let Err(error) = self.recorder.publish(&event, about).await {
             tracing::warn!(%error, reason, "failed to publish an event");
         }
     }

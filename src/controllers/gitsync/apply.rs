@@ -167,10 +167,13 @@ pub async fn apply_one(
 ) -> Result<Applied, ApplyError> {
     let id = &planned.object.id;
     let api = kinds::api_of(client, id);
-    let live = if planned.uid.is_some() && (!known || planned.change != Change::Update) {
-        read(&api, id).await?
-    } else {
-        None
+    let looks = planned.uid.is_some() && !(known && planned.change == Change::Update);
+    let live = if looks { read(&api, id).await? } else { None };
+    let uid = match &live {
+        Some(live) => live.metadata.uid.clone(),
+        // It went away since the plan was made: it is made anew.
+        None if looks => None,
+        None => planned.uid.clone(),
     };
     if let Some(live) = &live {
         let keeper = kinds::live_of(&live.metadata);
@@ -181,7 +184,7 @@ pub async fn apply_one(
             });
         }
     }
-    let body = body(source, planned, live.as_ref())?;
+    let body = body(source, planned, live.as_ref(), uid)?;
     let mut corrected = None;
     if planned.change == Change::Drift
         && let Some(live) = &live
@@ -218,11 +221,12 @@ async fn read(
         })
 }
 
-/// What is sent: the document as written, our labels, the origin, and the UID of the object that was planned for.
+/// What is sent: the document as written, our labels, the origin, and the UID of the live object.
 fn body(
     source: &Source<'_>,
     planned: &PlannedApply,
     live: Option<&DynamicObject>,
+    uid: Option<String>,
 ) -> Result<Value, ApplyError> {
     let mut body = planned.object.value.clone();
     let not_an_object = || ApplyError::NotAnObject(planned.object.id.clone());
@@ -249,7 +253,7 @@ fn body(
         ORIGIN_ANNOTATION.to_owned(),
         json!(origin(source, planned, live)),
     );
-    if let Some(uid) = &planned.uid {
+    if let Some(uid) = uid {
         // A precondition: should another object have taken the name meanwhile, this is a conflict.
         metadata.insert("uid".to_owned(), json!(uid));
     }
@@ -408,7 +412,8 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_the_document_with_our_marks() {
-        let body = with_source(|s| body(s, &planned(Change::Update), None)).unwrap();
+        let body =
+            with_source(|s| body(s, &planned(Change::Update), None, Some("u".into()))).unwrap();
         assert_eq!(body["metadata"]["labels"]["a"], "b");
         assert_eq!(body["metadata"]["labels"][GITSYNC_NAME_LABEL], "all");
         assert_eq!(body["metadata"]["uid"], "u");
@@ -419,18 +424,18 @@ mod tests {
     #[test]
     fn a_correction_keeps_the_revision_and_an_update_does_not() {
         let old = live("main@sha1:old", "x.yaml");
-        let of = |change| with_source(|s| body(s, &planned(change), Some(&old))).unwrap();
+        let of = |change| with_source(|s| body(s, &planned(change), Some(&old), None)).unwrap();
         assert_eq!(revision_in(&of(Change::Drift)), "main@sha1:old");
         assert_eq!(revision_in(&of(Change::Update)), "main@sha1:new");
         let moved = live("main@sha1:old", "elsewhere.yaml");
-        let body = with_source(|s| body(s, &planned(Change::Drift), Some(&moved))).unwrap();
+        let body = with_source(|s| body(s, &planned(Change::Drift), Some(&moved), None)).unwrap();
         assert_eq!(revision_in(&body), "main@sha1:new");
     }
 
     #[test]
     fn a_field_that_git_leaves_out_is_no_drift() {
         let same = live("main@sha1:old", "x.yaml");
-        let body = with_source(|s| body(s, &planned(Change::Drift), Some(&same))).unwrap();
+        let body = with_source(|s| body(s, &planned(Change::Drift), Some(&same), None)).unwrap();
         assert_eq!(drift(&body, &same), None);
         let mut edited = same.clone();
         edited.data["spec"]["image"] = json!("other");

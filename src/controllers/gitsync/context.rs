@@ -15,7 +15,7 @@ use crate::api::GitSync;
 use crate::controllers::Shared;
 use crate::controllers::cache::{Cache, Key};
 use crate::controllers::passes::Passes;
-use crate::model::sync::{ObjectId, Snapshot, SourceError};
+use crate::model::sync::{Live, ObjectId, Snapshot, SourceError};
 
 /// What passes share.
 pub struct Context {
@@ -94,9 +94,8 @@ pub struct Memory {
     pub prune_again: bool,
     /// Passes in a row that left something to retry.
     pub retries: u32,
-    /// Objects whose live generation differs from the one that we left although nothing that Git sets does: UID and
-    /// resource version at which that was seen.
-    pub clean: HashMap<ObjectId, (String, i64)>,
+    /// Objects that differ from what we left although nothing that Git sets does, as they were when that was seen.
+    pub clean: HashMap<ObjectId, Live>,
     /// Corrections of drift.
     pub fights: Fights,
 }

@@ -12,6 +12,7 @@ mod inventory;
 mod kinds;
 mod live;
 mod outcome;
+mod pass;
 mod prune;
 pub mod requests;
 mod slots;
