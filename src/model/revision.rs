@@ -401,10 +401,6 @@ fn as_users_call_it(field: &str) -> String {
         "image" => "spec.image".to_owned(),
         "command" | "args" => "spec.command".to_owned(),
         "resources" => format!("spec.{rest}"),
-        "ports" => format!(
-            "spec.endpoints{}",
-            rest.strip_prefix("ports").unwrap_or_default()
-        ),
         "env" => format!("spec.{}", rest.strip_suffix(".value").unwrap_or(rest)),
         _ => format!("pod.{rest}"),
     }

@@ -1,0 +1,208 @@
+//! The pod template: what runs, as whom, and with what.
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, EnvVar, ImageVolumeSource, PersistentVolumeClaimVolumeSource,
+    PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile,
+    SecurityContext, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::model::class::Deadlines;
+use crate::model::names::{HOME_PATH, MAIN_CONTAINER};
+use crate::model::resources::Amounts;
+use crate::model::workspace::ValidatedWorkspace;
+use crate::render::metadata;
+
+/// Name of the home volume inside the pod.
+const HOME_VOLUME: &str = "home";
+/// Name of the tools volume inside the pod.
+const TOOLS_VOLUME: &str = "tools";
+/// The longest grace period: what does not end within it does not end by itself.
+const MAX_GRACE_SECONDS: u64 = 30;
+/// What programs with set-user-ID may gain where a class lets them (sudo, su, package managers). Only ever inside a user
+/// namespace or a runtime that isolates; ordinary programs of the workspace hold none of these.
+const GAINABLE: [&str; 8] = [
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+];
+
+/// The template of the workspace's pod.
+pub fn template(workspace: &ValidatedWorkspace) -> PodTemplateSpec {
+    let identity = &workspace.identity;
+    let rules = &workspace.pod;
+    let mut metadata = ObjectMeta {
+        labels: Some(metadata::labels(identity)),
+        ..ObjectMeta::default()
+    };
+    metadata::add_of_class(&mut metadata, workspace);
+    PodTemplateSpec {
+        metadata: Some(metadata),
+        spec: Some(PodSpec {
+            hostname: Some(identity.name.to_string()),
+            service_account_name: Some(identity.name.to_string()),
+            automount_service_account_token: Some(false),
+            // Names and addresses of neighbours are none of its business.
+            enable_service_links: Some(false),
+            restart_policy: Some("Always".to_owned()),
+            termination_grace_period_seconds: Some(grace_seconds(&workspace.deadlines)),
+            runtime_class_name: rules.runtime_class_name.as_ref().map(ToString::to_string),
+            // false *enables* user namespaces.
+            host_users: rules.user_namespaces.then_some(false),
+            node_selector: (!rules.node_selector.is_empty()).then(|| rules.node_selector.clone()),
+            tolerations: (!rules.tolerations.is_empty()).then(|| rules.tolerations.clone()),
+            security_context: Some(pod_security(workspace)),
+            containers: vec![main_container(workspace)],
+            volumes: Some(volumes(workspace)),
+            ..PodSpec::default()
+        }),
+    }
+}
+
+/// Half of the stopping timer, at least 1 s and at most 30 s: less than the timer, so that StopStuck means stuck.
+fn grace_seconds(deadlines: &Deadlines) -> i64 {
+    let half = deadlines.stopping.milliseconds() / 2000;
+    // At most 30: it fits.
+    i64::try_from(half.clamp(1, MAX_GRACE_SECONDS)).unwrap_or(1)
+}
+
+fn pod_security(workspace: &ValidatedWorkspace) -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(workspace.pod.run_as_user),
+        // Images of arbitrary users keep what these write in group 0.
+        run_as_group: Some(0),
+        fs_group: Some(0),
+        // A large home would be walked at every start otherwise.
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            localhost_profile: None,
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+fn container_security(workspace: &ValidatedWorkspace) -> SecurityContext {
+    let may_gain = workspace.pod.allow_privilege_escalation;
+    SecurityContext {
+        privileged: Some(false),
+        allow_privilege_escalation: Some(may_gain),
+        run_as_non_root: Some(true),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: may_gain.then(|| GAINABLE.map(str::to_owned).to_vec()),
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+fn main_container(workspace: &ValidatedWorkspace) -> Container {
+    let mut command = vec![workstead_link::SUPERVISOR_PATH.to_owned()];
+    if !workspace.command.is_empty() {
+        command.push("--".to_owned());
+        command.extend(workspace.command.iter().map(|word| literal(word)));
+    }
+    Container {
+        name: MAIN_CONTAINER.to_owned(),
+        image: Some(workspace.image.to_string()),
+        command: Some(command),
+        working_dir: Some(HOME_PATH.to_owned()),
+        env: Some(environment(workspace)),
+        resources: resources(workspace),
+        security_context: Some(container_security(workspace)),
+        // The end of the log comes into the status this way: no right to read logs is needed.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(vec![
+            VolumeMount {
+                name: HOME_VOLUME.to_owned(),
+                mount_path: HOME_PATH.to_owned(),
+                ..VolumeMount::default()
+            },
+            VolumeMount {
+                name: TOOLS_VOLUME.to_owned(),
+                mount_path: workstead_link::TOOLS_PATH.to_owned(),
+                read_only: Some(true),
+                ..VolumeMount::default()
+            },
+        ]),
+        // Ports of the container would be information only, and a changed endpoint would wait for a restart.
+        ..Container::default()
+    }
+}
+
+/// Ours first, then the user's by name. HOME is ours unless the user sets it.
+fn environment(workspace: &ValidatedWorkspace) -> Vec<EnvVar> {
+    let identity = &workspace.identity;
+    let variable = |name: &str, value: &str| EnvVar {
+        name: name.to_owned(),
+        value: Some(literal(value)),
+        value_from: None,
+    };
+    let mut list = Vec::with_capacity(workspace.env.len() + 4);
+    if !workspace.env.keys().any(|name| name.as_str() == "HOME") {
+        list.push(variable("HOME", HOME_PATH));
+    }
+    list.push(variable("WORKSTEAD_NAMESPACE", identity.namespace.as_str()));
+    list.push(variable("WORKSTEAD_OWNER", workspace.owner.as_str()));
+    list.push(variable("WORKSTEAD_WORKSPACE", identity.name.as_str()));
+    list.extend(
+        workspace
+            .env
+            .iter()
+            .map(|(name, value)| variable(name.as_str(), value)),
+    );
+    list
+}
+
+/// Keeps a text as it is: the kubelet would expand `$(NAME)` and turn `$$` into `$`.
+fn literal(text: &str) -> String {
+    if text.contains("$$") || text.contains("$(") {
+        text.replace('$', "$$")
+    } else {
+        text.to_owned()
+    }
+}
+
+fn resources(workspace: &ValidatedWorkspace) -> Option<ResourceRequirements> {
+    let amounts = |amounts: &Amounts| {
+        let map: std::collections::BTreeMap<String, Quantity> = amounts
+            .iter()
+            .map(|(name, amount)| (name.clone(), Quantity(amount.to_string())))
+            .collect();
+        (!map.is_empty()).then_some(map)
+    };
+    let requirements = ResourceRequirements {
+        requests: amounts(&workspace.resources.requests),
+        limits: amounts(&workspace.resources.limits),
+        claims: None,
+    };
+    (requirements != ResourceRequirements::default()).then_some(requirements)
+}
+
+fn volumes(workspace: &ValidatedWorkspace) -> Vec<Volume> {
+    vec![
+        Volume {
+            name: HOME_VOLUME.to_owned(),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: workspace.identity.name.volume(),
+                read_only: None,
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: TOOLS_VOLUME.to_owned(),
+            image: Some(ImageVolumeSource {
+                reference: Some(workspace.installation.tools_image.to_string()),
+                pull_policy: Some("IfNotPresent".to_owned()),
+            }),
+            ..Volume::default()
+        },
+    ]
+}
