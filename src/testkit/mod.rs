@@ -10,10 +10,15 @@
     clippy::indexing_slicing
 )]
 
+pub mod builders;
+pub mod clock;
 pub mod control_plane;
 pub mod faults;
+pub mod git_server;
 pub mod kubelet;
 pub mod wait;
 
+pub use clock::TestClock;
 pub use control_plane::{ControlPlane, ControlPlaneError};
 pub use faults::Faults;
+pub use git_server::GitServer;

@@ -13,6 +13,7 @@ mod crds;
 mod docs;
 mod examples;
 mod faults;
+mod git_server;
 mod kit;
 mod readme;
 
