@@ -239,9 +239,9 @@ pub struct Snapshot {
     pub objects: BTreeMap<ObjectId, SourceObject>,
     /// What is in the tree but must not be applied as it stands: its live object stays as it is.
     pub held: BTreeSet<ObjectId>,
-    /// Namespace and name in documents of kinds that aren't ours. A typo in `kind` must not look like a removal, so
-    /// objects of that namespace and name are held too, whatever their kind.
-    pub held_names: BTreeSet<(Option<String>, String)>,
+    /// Name and, if it is written, namespace in documents of kinds that aren't ours. A typo in `kind` must not look like
+    /// a removal, so objects of that name are held too, whatever their kind.
+    pub held_names: BTreeSet<(String, Option<String>)>,
     /// Files that can't be attributed to an object: while there are any, nothing is deleted.
     pub unattributable: BTreeSet<String>,
     /// All that is wrong, sorted.
@@ -251,12 +251,17 @@ pub struct Snapshot {
 impl Snapshot {
     /// Whether the tree speaks of this object, for good or ill.
     pub fn mentions(&self, id: &ObjectId) -> bool {
-        self.objects.contains_key(id)
-            || self.held.contains(id)
-            || self
-                .held_names
-                .contains(&(id.namespace.clone(), id.name.clone()))
-            || self.held_names.contains(&(None, id.name.clone()))
+        self.objects.contains_key(id) || self.held.contains(id) || self.holds_name(id)
+    }
+
+    fn holds_name(&self, id: &ObjectId) -> bool {
+        let same_name = (id.name.clone(), None)..;
+        self.held_names
+            .range(same_name)
+            .take_while(|(name, _)| *name == id.name)
+            .any(|(_, namespace)| {
+                namespace.is_none() || id.namespace.is_none() || *namespace == id.namespace
+            })
     }
 
     /// Takes an object out of what is applied, with the reason: for what only the cluster can tell, for example that a

@@ -319,8 +319,8 @@ fn an_object_that_moved_or_is_held_is_no_delete() {
     snapshot.held.insert(ids[1].clone());
     snapshot
         .held_names
-        .insert((Some("team-a".into()), "w2".into()));
-    snapshot.held_names.insert((None, "w3".into()));
+        .insert(("w2".into(), Some("team-a".into())));
+    snapshot.held_names.insert(("w3".into(), None));
     let plan = plan(&snapshot, &inventory, &live, settings(None, None));
     assert!(plan.is_no_op() && plan.guard == Guard::Nothing);
 }
