@@ -5,6 +5,7 @@
 
 mod apply;
 mod context;
+mod dereference;
 mod fields;
 mod fights;
 mod finalize;
