@@ -242,6 +242,7 @@ pub struct ControllerArgs {
     #[arg(
         long,
         env = "WORKSTEAD_STATE_DIRECTORY",
+        hide_env_values = true,
         default_value = "/var/lib/workstead"
     )]
     pub state_directory: PathBuf,
@@ -257,6 +258,7 @@ pub struct ControllerArgs {
     #[arg(
         long,
         env = "WORKSTEAD_WEBHOOK_ADDRESS",
+        hide_env_values = true,
         default_value = "0.0.0.0:8082"
     )]
     pub webhook_address: SocketAddr,

@@ -23,3 +23,20 @@ app.kubernetes.io/component: controller
 {{- define "workstead.serviceAccountUser" -}}
 system:serviceaccount:{{ .Release.Namespace }}:workstead-controller
 {{- end }}
+
+{{/* The default class; "annotations" are more of them. */}}
+{{- define "workstead.class" }}
+apiVersion: workstead.dev/v1alpha1
+kind: WorkspaceClass
+metadata:
+  name: {{ .root.Values.defaultClass.name }}
+  labels: {{- include "workstead.labels" .root | nindent 4 }}
+  annotations:
+    workstead.dev/is-default-class: "true"
+    # Workspaces refer to it: it stays when the release is uninstalled.
+    helm.sh/resource-policy: keep
+    {{- with .annotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec: {{- toYaml .root.Values.defaultClass.spec | nindent 2 }}
+{{- end }}
