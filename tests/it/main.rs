@@ -14,6 +14,7 @@ mod docs;
 mod examples;
 mod faults;
 mod git_server;
+mod house;
 mod kit;
 mod readme;
 
