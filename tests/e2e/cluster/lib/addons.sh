@@ -5,10 +5,9 @@ addons_render() {
   local file
   for file in access dns storage; do
     printf -- '---\n'
-    sed -e "s|@CLUSTER_DOMAIN@|$CLUSTER_DOMAIN|g" \
+    sed -e "s|@CLUSTER_DOMAIN@|$CLUSTER_DOMAIN|g" -e "s|@COREDNS_IMAGE@|$COREDNS_IMAGE|g" \
       -e "s|@DNS_SERVICE_IP4@|$DNS_SERVICE_IP4|g" -e "s|@DNS_SERVICE_IP6@|$DNS_SERVICE_IP6|g" \
-      -e "s|@PAUSE_IMAGE@|$PAUSE_IMAGE|g" -e "s|@COREDNS_IMAGE@|$COREDNS_IMAGE|g" \
-      -e "s|@PROVISIONER_IMAGE@|$PROVISIONER_IMAGE|g" "$CLUSTER_DIR/addons/$file.yaml"
+      "$CLUSTER_DIR/addons/$file.yaml"
   done
 }
 
@@ -19,7 +18,14 @@ addons_apply() {
     >"$STATE/log/addons.log" 2>&1 || node_failed addons kube-apiserver
 }
 
-addons_wait() {
-  kubectl_admin -n kube-system rollout status deployment/coredns --timeout=90s >/dev/null &&
-    kubectl_admin -n local-path-storage rollout status deployment/local-path-provisioner --timeout=90s >/dev/null
+# dns_runs: ready, in a container that runs now. On kept data the API server tells what was true before,
+# until the kubelet has looked.
+dns_runs() {
+  local ready running
+  running=$(in_node "$(node_pid)" ctr -n k8s.io tasks ls | awk '$3 == "RUNNING" {print $1}')
+  ready=$(kubectl_admin -n kube-system get pods -l k8s-app=kube-dns -o json | jq -r '.items[] |
+    select(.metadata.deletionTimestamp | not) | .status.containerStatuses[]? | select(.ready) | .containerID')
+  [ -n "$ready" ] && grep -qxFf <(sed 's|^containerd://||' <<<"$ready") <<<"$running"
 }
+
+addons_wait() { wait_until 90 CoreDNS dns_runs; }

@@ -40,10 +40,6 @@ unit_spec() {
       packages=(github.com/coredns/coredns)
       binaries=(coredns)
       ;;
-    provisioner)
-      packages=(github.com/rancher/local-path-provisioner)
-      binaries=(local-path-provisioner)
-      ;;
     helm)
       packages=(helm.sh/helm/v3/cmd/helm)
       binaries=(helm)
@@ -56,9 +52,9 @@ unit_spec() {
 units_of() {
   case "$1" in
     control-plane) echo control-plane ;;
-    node) echo control-plane kubelet containerd runc coredns provisioner ;;
+    node) echo control-plane kubelet containerd runc coredns ;;
     helm) echo helm ;;
-    all) echo control-plane kubelet containerd runc coredns provisioner helm ;;
+    all) echo control-plane kubelet containerd runc coredns helm ;;
     *) die "no group '$1' to build" "Groups: control-plane, node, helm, all." ;;
   esac
 }

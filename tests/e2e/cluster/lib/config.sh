@@ -57,7 +57,7 @@ enable_unprivileged_ports = true
 enable_unprivileged_icmp = true
 
 [plugins.'io.containerd.cri.v1.runtime'.cni]
-bin_dirs = ["$CNI_BIN"]
+bin_dirs = ["$STATE/etc/cni/bin", "$CNI_BIN"]
 conf_dir = "/etc/cni/net.d"
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd]
@@ -75,14 +75,14 @@ TOML
 # ptp rather than bridge: each pod hangs on the node's router by a link of its own. On a bridge the
 # answer of a Service in the same subnet takes the short way and misses the address translation,
 # unless the machine has br_netfilter loaded.
-config_cni() {
+config_cni() { # cni-routed-pod is a ptp that loses no time
   cat <<JSON
 {
   "cniVersion": "1.0.0",
   "name": "pods",
   "plugins": [
     {
-      "type": "ptp",
+      "type": "cni-routed-pod",
       "ipMasq": false,
       "mtu": 1500,
       "ipam": {
@@ -118,7 +118,6 @@ cgroupDriver: cgroupfs
 cgroupRoot: /$CGROUP
 failCgroupV1: false
 failSwapOn: false
-localStorageCapacityIsolation: false
 maxPods: 250
 serializeImagePulls: false
 # Images come by hand here: one that is thrown out could not be fetched again.
@@ -153,7 +152,7 @@ rules:
   - level: None
     nonResourceURLs: ["/healthz*", "/livez*", "/readyz*", "/version"]
   - level: None
-    userGroups: ["system:nodes", "system:serviceaccounts:kube-system", "system:serviceaccounts:local-path-storage"]
+    userGroups: ["system:nodes", "system:serviceaccounts:kube-system"]
     verbs: [get, list, watch]
   - level: None
     users: ["system:apiserver", "system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy"]
@@ -174,7 +173,9 @@ YAML
 
 config_all() {
   local etc=$STATE/etc
-  mkdir -p "$etc/cni/net.d" "$etc/registries"
+  mkdir -p "$etc/cni/net.d" "$etc/cni/bin" "$etc/registries"
+  cp "$CLUSTER_DIR/cni-routed-pod" "$etc/cni/bin/"
+  [ -s "$etc/machine-id" ] || openssl rand -hex 16 >"$etc/machine-id"
   config_containerd >"$etc/containerd.toml"
   config_cni >"$etc/cni/net.d/10-pods.conflist"
   config_kubelet >"$etc/kubelet.yaml"

@@ -16,6 +16,7 @@ socat socat
 containernetworking-plugins /usr/lib/cni/ptp
 util-linux unshare
 procps pgrep
+inotify-tools inotifywait
 openssl openssl
 jq jq
 curl curl

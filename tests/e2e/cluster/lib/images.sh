@@ -49,7 +49,7 @@ image_inputs() {
   local -a files=("$CLUSTER_DIR/lib/oci.sh" "$CLUSTER_DIR/lib/images.sh")
   case "$1" in
     pause | workspace-tiny) files+=(/bin/busybox) ;;
-    coredns | local-path-provisioner) files+=("$(image_program "$1")") ;;
+    coredns) files+=("$(unit_folder coredns)/coredns") ;;
     git-server) files+=("$CLUSTER_DIR"/images/git-server/*) ;;
     workstead) workstead_binaries && files+=("$WORKSTEAD_BIN" "$SUPERVISOR_BIN") ;;
   esac
@@ -59,34 +59,21 @@ image_inputs() {
   } | sha256sum | cut -c1-12)
 }
 
-image_program() {
-  case "$1" in
-    coredns) echo "$(unit_folder coredns)/coredns" ;;
-    local-path-provisioner) echo "$(unit_folder provisioner)/local-path-provisioner" ;;
-  esac
-}
-
-# What holds the namespaces of a pod, and what makes the folders of volumes.
+# What holds the namespaces of a pod.
 image_build_pause() {
-  mkdir -p "$WORK/root/bin"
-  cp /bin/busybox "$WORK/root/bin/busybox"
-  local command
-  for command in sh mkdir rm sleep; do ln -s busybox "$WORK/root/bin/$command"; done
+  cp /bin/busybox "$WORK/root/busybox"
   oci_layer "$WORK/root" "$WORK/layer"
   image_finish pause "$IMAGE_DIGEST" \
-    '{"Entrypoint": ["/bin/busybox", "sleep", "2147483647"], "Env": ["PATH=/bin"], "User": "65535:65535"}' "$WORK/layer"
+    '{"Entrypoint": ["/busybox", "sleep", "2147483647"], "User": "65535:65535"}' "$WORK/layer"
 }
 
-image_build_program() {
-  mkdir -p "$WORK/root/etc/ssl/certs" "$WORK/root/tmp"
-  chmod 1777 "$WORK/root/tmp"
-  cp "$(image_program "$1")" "$WORK/root/$1"
+image_build_coredns() {
+  mkdir -p "$WORK/root/etc/ssl/certs"
+  cp "$(unit_folder coredns)/coredns" "$WORK/root/coredns"
   cp /etc/ssl/certs/ca-certificates.crt "$WORK/root/etc/ssl/certs/"
   oci_layer "$WORK/root" "$WORK/layer"
-  image_finish "$1" "$IMAGE_DIGEST" "{\"Entrypoint\": [\"/$1\"]}" "$WORK/layer"
+  image_finish coredns "$IMAGE_DIGEST" '{"Entrypoint": ["/coredns"]}' "$WORK/layer"
 }
-image_build_coredns() { image_build_program coredns; }
-image_build_local_path_provisioner() { image_build_program local-path-provisioner; }
 
 # Nothing but one static program: no shell, no C library, no /etc.
 image_build_workspace_tiny() {
@@ -210,20 +197,16 @@ image_build_workstead() {
     '{"Entrypoint": ["/bin/workstead"], "User": "65532:65532", "Env": ["PATH=/bin", "HOME=/tmp"]}' "$WORK/layer"
 }
 
-# images_cluster: what the cluster itself runs. Sets PAUSE_IMAGE and the like, and CLUSTER_ARCHIVES.
+# images_cluster: what the cluster itself runs. Sets PAUSE_IMAGE, COREDNS_IMAGE and CLUSTER_ARCHIVES.
+# shellcheck disable=SC2034
 images_cluster() {
-  local name
   mkdir -p "$CACHE/images"
-  CLUSTER_ARCHIVES=()
-  for name in pause coredns local-path-provisioner; do
-    image_make "$name"
-    CLUSTER_ARCHIVES+=("$(image_archive "$name" "$IMAGE_DIGEST")")
-    case "$name" in
-      pause) PAUSE_IMAGE=$(image_repository "$name"):$IMAGE_DIGEST ;;
-      coredns) COREDNS_IMAGE=$(image_repository "$name"):$IMAGE_DIGEST ;;
-      *) PROVISIONER_IMAGE=$(image_repository "$name"):$IMAGE_DIGEST ;;
-    esac
-  done
+  image_make pause
+  PAUSE_IMAGE=$(image_repository pause):$IMAGE_DIGEST
+  CLUSTER_ARCHIVES=("$(image_archive pause "$IMAGE_DIGEST")")
+  image_make coredns
+  COREDNS_IMAGE=$(image_repository coredns):$IMAGE_DIGEST
+  CLUSTER_ARCHIVES+=("$(image_archive coredns "$IMAGE_DIGEST")")
 }
 
 images_main() {

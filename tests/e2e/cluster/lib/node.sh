@@ -29,7 +29,8 @@ node_program_alive() { [ -s "$STATE/run/$1.pid" ] && kill -0 "$(cat "$STATE/run/
 in_node() {
   local pid=$1
   shift
-  nsenter --target "$pid" --mount --net --uts --ipc --pid --root --wd=/ env "PATH=$NODE_PATH:$CNI_BIN:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
+  nsenter --target "$pid" --mount --net --uts --ipc --pid --root --wd=/ env CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1 \
+    "PATH=$NODE_PATH:$CNI_BIN:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
 }
 
 # node_path: sets NODE_PATH, the folders of all programs of a node, and RUNC.
@@ -174,7 +175,7 @@ node_stop() {
 
 # spec_digest: what a running node was started with; another one means that it has to start anew.
 spec_digest() {
-  { printf '%s\n' "$NODE_PATH" "$EPHEMERAL" "$PAUSE_IMAGE"; cat "$CLUSTER_DIR"/node-init "$CLUSTER_DIR"/lib/{config,addons}.sh "$CLUSTER_DIR"/addons/*; } |
+  { printf '%s\n' "$NODE_PATH" "$EPHEMERAL" "$PAUSE_IMAGE"; cat "$CLUSTER_DIR"/{node-init,cni-routed-pod} "$CLUSTER_DIR"/lib/{config,addons}.sh "$CLUSTER_DIR"/addons/*; } |
     sha256sum | cut -c1-12
 }
 
@@ -197,11 +198,13 @@ cluster_up() {
     shift
   done
   cluster_use "$name"
+  [ ! -e "$STATE/ephemeral" ] || EPHEMERAL=yes
   node_path
   images_cluster
   become_root up "${given[@]}"
   mkdir -p "$STATE"/{run,log,etc}
   lock_take "$STATE/lock" "cluster $CLUSTER"
+  [ -z "$EPHEMERAL" ] || touch "$STATE/ephemeral"
   cluster_up_locked
   lock_drop
   [ -z "$watched" ] || cluster_watch "$watched"
