@@ -232,6 +232,23 @@ where
     /// # Errors
     /// When somebody else's object has the name, or the API server refuses.
     pub async fn apply(&self, parent: &Parent, wanted: &K) -> Result<Applied<K>, ApplyError> {
+        self.bring(wanted, |key, live| self.check_ours(parent, key, live))
+            .await
+    }
+
+    /// The same for an object that may have been another Workspace's before: the caller has checked whose it is.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn adopt(&self, wanted: &K) -> Result<Applied<K>, ApplyError> {
+        self.bring(wanted, |_, _| Ok(())).await
+    }
+
+    async fn bring(
+        &self,
+        wanted: &K,
+        check: impl Fn(&Key, &K) -> Result<(), ApplyError>,
+    ) -> Result<Applied<K>, ApplyError> {
         let key = Key::of(wanted);
         let mut body = serde_json::to_value(wanted).map_err(|source| ApplyError::Serialize {
             kind: self.kind,
@@ -241,7 +258,7 @@ where
         let digest = digest(&body);
         let live = self.live(&key).await?;
         if let Some(live) = &live {
-            self.check_ours(parent, &key, &**live)?;
+            check(&key, &**live)?;
             if self.is_as_wanted(&key, &**live, &body, &digest) {
                 self.metrics.writes_skipped.inc();
                 return Ok(Applied::AsWanted(live.clone()));
@@ -284,7 +301,10 @@ where
     }
 
     /// The live object: of the cache, or else of the API server, since the cache shows objects with our label alone.
-    async fn live(&self, key: &Key) -> Result<Option<Arc<K>>, ApplyError> {
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn live(&self, key: &Key) -> Result<Option<Arc<K>>, ApplyError> {
         if let Some(live) = self.cache.get(key) {
             return Ok(Some(live));
         }

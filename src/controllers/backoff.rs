@@ -56,6 +56,12 @@ impl<K: Eq + Hash> Backoff<K> {
             .remove(key);
     }
 
+    /// How often an object failed in a row.
+    pub fn failures(&self, key: &K) -> u32 {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.get(key).copied().unwrap_or(0)
+    }
+
     /// How many objects failed last time.
     pub fn len(&self) -> usize {
         self.failures

@@ -217,6 +217,25 @@ impl<K: Cached> Cache<K> {
             .unwrap_or_default()
     }
 
+    /// The same, with what we wrote ourselves and the watch does not show yet.
+    pub fn of_workspace_with_written(&self, workspace: &Key) -> Vec<Arc<K>> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let mut children = state
+            .by_workspace
+            .get(workspace)
+            .cloned()
+            .unwrap_or_default();
+        for (key, written) in &state.written {
+            if key.namespace == workspace.namespace
+                && written.at.elapsed() < UNSEEN
+                && Key::of_workspace(&*written.object).as_ref() == Some(workspace)
+            {
+                children.insert(key.name.clone(), written.object.clone());
+            }
+        }
+        children.into_values().collect()
+    }
+
     /// All objects, in no order.
     pub fn all(&self) -> Vec<Arc<K>> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
@@ -226,14 +245,19 @@ impl<K: Cached> Cache<K> {
     /// Remembers the API server's answer to a write of ours.
     pub fn wrote(&self, object: K) -> Arc<K> {
         let object = strip(object);
+        let key = Key::of(&*object);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.written.insert(
-            Key::of(&*object),
-            Written {
+        let is_news = state
+            .objects
+            .get(&key)
+            .is_none_or(|watched| is_newer(&*object, &**watched));
+        if is_news {
+            let written = Written {
                 object: object.clone(),
                 at: Instant::now(),
-            },
-        );
+            };
+            state.written.insert(key, written);
+        }
         object
     }
 

@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod cache;
 pub mod class;
 pub mod clock;
+mod cluster;
 pub mod context;
 mod crds;
 pub mod door;

@@ -109,6 +109,11 @@ impl Passes {
         action
     }
 
+    /// How often an object failed in a row.
+    pub fn failures_of(&self, key: &Key) -> u32 {
+        self.backoff.failures(key)
+    }
+
     /// Forgets the failures of an object that succeeded or went away.
     pub fn forget(&self, key: &Key) {
         self.backoff.reset(key);

@@ -17,8 +17,12 @@ use crate::controllers::events::Events;
 use crate::controllers::gitsync::requests::Requests;
 use crate::controllers::gitsync::webhook;
 use crate::controllers::lease::{Claim, Elector, LeaseError};
-use crate::controllers::{class, crds, door};
+use crate::controllers::workspace::renderer::{Renderer, Standard};
+use crate::controllers::{class, cluster, crds, door, workspace};
 use crate::model::clock::Clock;
+use crate::model::identity::ImageReference;
+use crate::model::installation::Installation;
+use crate::model::names::{DnsLabel, DnsSubdomain};
 use crate::telemetry::health;
 use crate::telemetry::server::{self, ServerLimits};
 use crate::telemetry::{Health, Metrics};
@@ -32,6 +36,14 @@ pub enum RunError {
     /// A port is taken or not ours.
     #[error("failed to listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
+    /// A setting can't be used.
+    #[error("failed to read the setting {setting}: {why}")]
+    Setting {
+        /// Which.
+        setting: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// We lead no more.
     #[error(transparent)]
     Lease(#[from] LeaseError),
@@ -43,8 +55,10 @@ pub enum RunError {
     TaskFailed(#[source] tokio::task::JoinError),
 }
 
-/// What tests exchange: the clock, the metrics, the health.
+/// What tests exchange: the clock, the renderer; and what they look at: the metrics, the health.
 pub struct Parts {
+    /// Makes the objects of workspaces.
+    pub renderer: Arc<dyn Renderer>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The metric families.
@@ -56,6 +70,7 @@ pub struct Parts {
 impl Default for Parts {
     fn default() -> Self {
         Self {
+            renderer: Arc::new(Standard),
             clock: Arc::new(SystemClock),
             metrics: Arc::new(Metrics::new()),
             health: Health::new(),
@@ -92,6 +107,10 @@ pub async fn run_with(
     shutdown: CancellationToken,
     parts: Parts,
 ) -> Result<(), RunError> {
+    let making = Making {
+        installation: installation(&config)?,
+        renderer: parts.renderer.clone(),
+    };
     let (claim_sender, claim) = watch::channel(Claim::default());
     let shared = Arc::new(share(config, client, claim, parts));
     shared.health.set_missing("crds", "not looked for yet");
@@ -100,7 +119,7 @@ pub async fn run_with(
     // Servers outlive the rest, so that probes are answered while passes end.
     let servers = CancellationToken::new();
     serve_health(&shared, &servers, &mut tasks).await?;
-    let life = live(shared, claim_sender, shutdown);
+    let life = live(shared, making, claim_sender, shutdown);
     let ended = tokio::select! {
         ended = life => ended,
         failed = first_failure(&mut tasks) => Err(failed),
@@ -110,6 +129,33 @@ pub async fn run_with(
         joined.map_err(RunError::TaskFailed)??;
     }
     ended
+}
+
+/// What workspaces are made with.
+struct Making {
+    installation: Installation,
+    renderer: Arc<dyn Renderer>,
+}
+
+/// The installation as the model knows it.
+fn installation(config: &ControllerConfig) -> Result<Installation, RunError> {
+    let setting = |setting, why: String| RunError::Setting { setting, why };
+    let namespace = DnsLabel::new(config.namespace.clone())
+        .map_err(|error| setting("namespace", error.to_string()))?;
+    let tools_image = ImageReference::new(&config.tools_image)
+        .map_err(|error| setting("tools image", error.to_string()))?;
+    let base_domain = config
+        .base_domain
+        .clone()
+        .map(DnsSubdomain::new)
+        .transpose()
+        .map_err(|error| setting("base domain", error.to_string()))?;
+    Ok(Installation {
+        base_domain,
+        proxy_pods: config.proxy.pod_labels.clone(),
+        total_quota: config.total_quota,
+        ..Installation::new(namespace, tools_image)
+    })
 }
 
 fn share(
@@ -171,6 +217,7 @@ async fn first_failure(tasks: &mut JoinSet<Result<(), RunError>>) -> RunError {
 /// Steps 2 to 6 of [`run_with`].
 async fn live(
     shared: Arc<Shared>,
+    making: Making,
     claim: watch::Sender<Claim>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
@@ -181,7 +228,7 @@ async fn live(
     let hooks = CancellationToken::new();
     let receiving = receive_hooks(&shared, hooks.clone()).await?;
     let leading = async {
-        let ended = elect(shared, claim, shutdown).await;
+        let ended = elect(shared, making, claim, shutdown).await;
         hooks.cancel();
         ended
     };
@@ -209,6 +256,7 @@ async fn receive_hooks(
 /// Steps 4 to 6.
 async fn elect(
     shared: Arc<Shared>,
+    making: Making,
     claim: watch::Sender<Claim>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
@@ -223,7 +271,7 @@ async fn elect(
     // Cancelled last: the lease is released when nobody writes any more.
     let release = CancellationToken::new();
     let mut electing = std::pin::pin!(elector.run(release.clone()).fuse());
-    let mut working = std::pin::pin!(stand_by_then_lead(shared.clone(), shutdown).fuse());
+    let mut working = std::pin::pin!(stand_by_then_lead(shared.clone(), making, shutdown).fuse());
     let worked = futures::select_biased! {
         lost = electing.as_mut() => {
             shared.metrics.leader.set(0);
@@ -242,6 +290,7 @@ async fn elect(
 
 async fn stand_by_then_lead(
     shared: Arc<Shared>,
+    making: Making,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let mut claim = shared.claim.clone();
@@ -251,7 +300,7 @@ async fn stand_by_then_lead(
     }
     tracing::info!(identity = shared.config.lease.identity, "leading");
     shared.metrics.leader.set(1);
-    lead(shared, shutdown).await
+    lead(shared, making, shutdown).await
 }
 
 /// A standby is ready as soon as it could look at the lease: it stands by as it should.
@@ -272,12 +321,29 @@ async fn until_leading(claim: &mut watch::Receiver<Claim>, health: &Health) {
 }
 
 /// Runs all controllers; when one ends before shutdown, the others are ended too.
-async fn lead(shared: Arc<Shared>, shutdown: CancellationToken) -> Result<(), RunError> {
+async fn lead(
+    shared: Arc<Shared>,
+    making: Making,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
     let stop = shutdown.child_token();
-    let controllers: Vec<(&'static str, BoxFuture<'static, ()>)> = vec![(
-        "workspaceclass",
-        class::run(shared.clone(), stop.clone()).boxed(),
-    )];
+    let cluster = tokio::select! {
+        cluster = cluster::detect(&shared.client, &shared.config.namespace) => cluster,
+        () = stop.cancelled() => return Ok(()),
+    };
+    tracing::info!(?cluster, "what the cluster can do");
+    let workspaces = workspace::run(
+        shared.clone(),
+        making.installation,
+        cluster,
+        making.renderer,
+        stop.clone(),
+    );
+    let classes = class::run(shared.clone(), stop.clone());
+    let controllers: [(&'static str, BoxFuture<'static, ()>); 2] = [
+        ("workspace", workspaces.boxed()),
+        ("workspaceclass", classes.boxed()),
+    ];
     let mut running = JoinSet::new();
     for (name, controller) in controllers {
         running.spawn(controller.map(move |()| name));

@@ -1,0 +1,315 @@
+//! One pass over a Workspace.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+
+use crate::api::Workspace;
+use crate::api::class::Retention;
+use crate::api::workspace::{EffectiveDesiredState, Failure, WorkspaceStatus};
+use crate::controllers::apply::ApplyError;
+use crate::controllers::cache::Key;
+use crate::controllers::workspace::apply::{Outcome, apply, as_evidence};
+use crate::controllers::workspace::dereference::{Dereferenced, dereference};
+use crate::controllers::workspace::error::WorkspaceError;
+use crate::controllers::workspace::observe::{Seen, observe};
+use crate::controllers::workspace::plan::{self, Plan};
+use crate::controllers::workspace::terminate::terminate;
+use crate::controllers::workspace::{Context, status};
+use crate::model::desired::{self, Decision, Remaining};
+use crate::model::evidence::{Evidence, Facts, PreviousFailure, Termination};
+use crate::model::failures::{is_transient, next_deadline};
+use crate::model::status as model_status;
+use crate::model::workspace::ValidatedWorkspace;
+
+/// How long a claim that is not ours, and that no watch shows, is not looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// So many transient errors in a row are waited out before the status speaks of them.
+const PATIENCE: u32 = 2;
+
+/// The controller's entry: counts the pass.
+pub async fn reconcile(
+    workspace: Arc<Workspace>,
+    context: Arc<Context>,
+) -> Result<Action, WorkspaceError> {
+    let key = Key::of(&*workspace);
+    context.children.wait_until_ready().await;
+    context.watched.classes.wait_until_ready().await;
+    let pass = pass(&context, workspace);
+    context.passes.count(&key, pass).await
+}
+
+/// What to do when a pass failed.
+pub fn error_policy(
+    workspace: Arc<Workspace>,
+    error: &WorkspaceError,
+    context: Arc<Context>,
+) -> Action {
+    context.passes.failed(&Key::of(&*workspace), error)
+}
+
+/// One pass:
+/// 1. dereference: the newest version, its class, its place in the quotas, its volume,
+/// 2. validate, and decide what to work towards,
+/// 3. render,
+/// 4. apply, or take away,
+/// 5. observe,
+/// 6. report.
+async fn pass(context: &Context, workspace: Arc<Workspace>) -> Result<Action, WorkspaceError> {
+    let key = Key::of(&*workspace);
+    let seen = dereference(context, workspace)
+        .await
+        .map_err(|error| WorkspaceError::Dereference(key.clone(), error))?;
+    if seen.workspace.metadata.deletion_timestamp.is_some() {
+        // Garbage collection takes the children with it, and the volume where the class says so: it carries an owner
+        // reference then. So no finalizer is needed, and a namespace that ends is not held up by us.
+        return Ok(Action::await_change());
+    }
+    let now = context.shared.clock.now();
+    let verdict = plan::judge(&seen, &context.installation, context.cluster);
+    let before = observe(context, &key, seen.volume.clone());
+    let work = Work::decide(&seen, verdict.as_ref().err(), &before);
+    let done = match work.decision.effective {
+        EffectiveDesiredState::Terminated => work.take_away(context, &seen, &before).await,
+        _ => {
+            work.bring_about(context, &seen, &verdict, &before, now)
+                .await
+        }
+    };
+    if done
+        .outcome
+        .error
+        .as_ref()
+        .is_some_and(ApplyError::is_conflict)
+    {
+        return done.failed(&key);
+    }
+    let after = observe(context, &key, seen.volume.clone());
+    let report = work.report(context, &seen, &verdict, &done, &after, now);
+    let written = status::write(context, &seen.workspace, &report.status)
+        .await
+        .map_err(|error| WorkspaceError::Report(key.clone(), error))?;
+    if written {
+        status::announce(context, &seen.workspace, &report.status, now).await;
+    }
+    if done.outcome.error.is_some() {
+        return done.failed(&key);
+    }
+    Ok(Action::requeue(report.next(
+        context,
+        &work,
+        verdict.is_err(),
+        now,
+    )))
+}
+
+/// What a pass works towards.
+struct Work {
+    previous: WorkspaceStatus,
+    facts: Facts,
+    decision: Decision,
+}
+
+/// What a pass has done.
+struct Done {
+    outcome: Outcome,
+    plan: Option<Plan>,
+    termination: Termination,
+}
+
+/// What a pass reports.
+struct Report {
+    status: WorkspaceStatus,
+    evidence: Evidence,
+}
+
+impl Work {
+    fn decide(seen: &Dereferenced, blocked: Option<&Failure>, before: &Seen) -> Self {
+        let previous = seen.workspace.status.clone().unwrap_or_default();
+        let facts = before.facts();
+        let decision = desired::decide(&desired::Question {
+            workspace: &seen.workspace,
+            previous: &previous,
+            facts: &facts,
+            blocked: blocked.is_some(),
+        });
+        Self {
+            previous,
+            facts,
+            decision,
+        }
+    }
+
+    /// Plans and applies.
+    async fn bring_about(
+        &self,
+        context: &Context,
+        seen: &Dereferenced,
+        verdict: &Result<ValidatedWorkspace, Failure>,
+        before: &Seen,
+        now: Timestamp,
+    ) -> Done {
+        let Ok(identity) = &seen.identity else {
+            // No child can be made under such a name, and none was.
+            return Done::nothing();
+        };
+        let question = plan::Question {
+            identity,
+            before,
+            facts: &self.facts,
+            previous: &self.previous,
+            decision: &self.decision,
+            renderer: &*context.renderer,
+            now,
+        };
+        let plan = match verdict {
+            Ok(workspace) => plan::plan(&question, workspace),
+            Err(blocked) => plan::plan_blocked(&question, blocked),
+        };
+        Done {
+            outcome: apply(context, &seen.parent, identity, &plan, before).await,
+            plan: Some(plan),
+            termination: Termination::None,
+        }
+    }
+
+    /// Takes the children away.
+    async fn take_away(&self, context: &Context, seen: &Dereferenced, before: &Seen) -> Done {
+        let (remaining, error) = match terminate(context, seen, before, retention(seen)).await {
+            Ok(remaining) => (remaining, None),
+            Err(error) => {
+                let all = Remaining {
+                    objects: true,
+                    volume_to_delete: false,
+                };
+                (all, Some(error))
+            }
+        };
+        Done {
+            outcome: Outcome {
+                error,
+                deleted_pods: 0,
+            },
+            plan: None,
+            termination: desired::termination(&self.decision, &self.previous, remaining),
+        }
+    }
+
+    /// Builds the status from what was applied and observed.
+    fn report(
+        &self,
+        context: &Context,
+        seen: &Dereferenced,
+        verdict: &Result<ValidatedWorkspace, Failure>,
+        done: &Done,
+        after: &Seen,
+        now: Timestamp,
+    ) -> Report {
+        let facts = after.facts();
+        let pinned = done.plan.as_ref().and_then(|plan| plan.pinned.as_ref());
+        let timers = model_status::timers(&self.previous, &self.decision, &facts, pinned, now);
+        let deleted = done.outcome.deleted_pods;
+        let evidence = Evidence {
+            apply_error: self.shown_error(context, seen, &done.outcome),
+            termination: done.termination,
+            applied_before: model_status::applied_before(&self.previous),
+            facts,
+            timers,
+            deadlines: done
+                .plan
+                .as_ref()
+                .map(|plan| plan.deadlines)
+                .unwrap_or_default(),
+            tools_image: context.installation.tools_image.to_string(),
+            previous: PreviousFailure::of(&self.previous),
+            rejected: model_status::rejected_before(&self.previous, &timers)
+                .saturating_add(deleted),
+            fits_some_node: None,
+        };
+        let notices = verdict
+            .as_ref()
+            .map(|workspace| workspace.notices.clone())
+            .unwrap_or_default();
+        let class_name = seen.class.as_ref().ok().map(|class| class.name.to_string());
+        let status = model_status::build(
+            &model_status::Report {
+                workspace: &seen.workspace,
+                decision: &self.decision,
+                evidence: &evidence,
+                blocked: verdict.as_ref().err(),
+                class_name: class_name.as_deref(),
+                retention: retention(seen),
+                url: verdict.as_ref().ok().and_then(|w| w.url.as_deref()),
+                pinned,
+                pending: done
+                    .plan
+                    .as_ref()
+                    .map(|plan| plan.pending.as_slice())
+                    .unwrap_or_default(),
+                notices: &notices,
+                deleted_rejected: deleted,
+            },
+            now,
+        );
+        Report { status, evidence }
+    }
+
+    /// The error that the status speaks of: a transient one only when it lasts.
+    fn shown_error(
+        &self,
+        context: &Context,
+        seen: &Dereferenced,
+        outcome: &Outcome,
+    ) -> Option<crate::model::evidence::ApplyError> {
+        let error = outcome.error.as_ref()?;
+        let shown = as_evidence(error, self.decision.replicas == 0);
+        let lasts = context.passes.failures_of(&seen.key) >= PATIENCE;
+        (lasts || !is_transient(shown.code)).then_some(shown)
+    }
+}
+
+impl Done {
+    fn nothing() -> Self {
+        Self {
+            outcome: Outcome::default(),
+            plan: None,
+            termination: Termination::None,
+        }
+    }
+
+    fn failed(self, key: &Key) -> Result<Action, WorkspaceError> {
+        match self.outcome.error {
+            Some(error) => Err(WorkspaceError::Apply(key.clone(), error)),
+            None => Ok(Action::await_change()),
+        }
+    }
+}
+
+impl Report {
+    /// When to look again, if nothing happens before: exactly at the next deadline.
+    fn next(&self, context: &Context, work: &Work, blocked: bool, now: Timestamp) -> Duration {
+        if work.decision.again {
+            return Duration::from_millis(1);
+        }
+        let mut next = context.shared.config.full_pass_every;
+        if blocked {
+            next = next.min(LOOK_AGAIN);
+        }
+        if let Some(deadline) = next_deadline(&self.evidence, now) {
+            let wait = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();
+            // A millisecond more, so that the deadline is over by then.
+            next = next.min(wait + Duration::from_millis(1));
+        }
+        next
+    }
+}
+
+/// What happens to the volume. Without a class to say so it is never deleted.
+fn retention(seen: &Dereferenced) -> Retention {
+    seen.class
+        .as_ref()
+        .map(|class| class.storage.retention)
+        .unwrap_or_default()
+}

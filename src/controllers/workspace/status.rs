@@ -1,0 +1,149 @@
+//! Step 6: the status, written only when it changed; Events and metrics on transitions.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::events::EventType;
+use serde_json::json;
+
+use crate::api::Workspace;
+use crate::api::shared::Blame;
+use crate::api::workspace::{ActualState, Failure, WorkspaceStatus};
+use crate::controllers::cache::Key;
+use crate::controllers::workspace::Context;
+use crate::controllers::workspace::watches::state_name;
+use crate::model::names::WORKSPACE_MANAGER;
+use crate::telemetry::metrics::FailureLabels;
+
+/// Writes a status, unless it is there already. Returns whether it was written.
+///
+/// # Errors
+/// When the API server refuses; that the Workspace is gone is no failure.
+pub async fn write(
+    context: &Context,
+    workspace: &Arc<Workspace>,
+    status: &WorkspaceStatus,
+) -> Result<bool, kube::Error> {
+    if workspace.status.as_ref() == Some(status) {
+        return Ok(false);
+    }
+    let key = Key::of(&**workspace);
+    // Identity and status, nothing else: everything else belongs to others. The UID is a precondition: the status of a
+    // Workspace that was deleted does not land on a new one of its name.
+    let body = json!({
+        "apiVersion": crate::api::API_VERSION,
+        "kind": "Workspace",
+        "metadata": {
+            "name": key.name,
+            "namespace": key.namespace,
+            "uid": workspace.metadata.uid,
+        },
+        "status": status,
+    });
+    let api: Api<Workspace> = Api::namespaced(context.shared.client.clone(), &key.namespace);
+    let params = PatchParams::apply(WORKSPACE_MANAGER).force();
+    match api
+        .patch_status(&key.name, &params, &Patch::Apply(&body))
+        .await
+    {
+        Ok(mut written) => {
+            written.metadata.managed_fields = None;
+            context.watched.latest.wrote(written);
+            Ok(true)
+        }
+        Err(kube::Error::Api(answer)) if answer.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Tells of transitions: an Event for people, numbers for machines.
+pub async fn announce(
+    context: &Context,
+    workspace: &Workspace,
+    status: &WorkspaceStatus,
+    now: Timestamp,
+) {
+    let before = workspace.status.as_ref();
+    let state = status.actual_state;
+    let old_state = before.and_then(|before| before.actual_state);
+    let old_cause = before.and_then(|before| Some(before.failure.as_ref()?.cause));
+    if let Some(failure) = &status.failure
+        && old_cause != Some(failure.cause)
+    {
+        count_failure(context, failure);
+        let note = format!("{}; {}", failure.message, failure.next_step);
+        let reason = format!("{:?}", failure.cause);
+        let action = state.map_or("Unknown", state_name);
+        context
+            .shared
+            .events
+            .publish(workspace, EventType::Warning, &reason, action, &note)
+            .await;
+    }
+    let Some(state) = state.filter(|state| old_state != Some(*state)) else {
+        return;
+    };
+    if state == ActualState::Running
+        && let Some(requested) = &status.start_requested_at
+    {
+        let took = now.duration_since(requested.0).as_secs_f64();
+        context.shared.metrics.start_seconds.observe(took.max(0.0));
+    }
+    if status.failure.is_none() {
+        let name = state_name(state);
+        let note = match old_state {
+            Some(old) => format!("from {} to {name}", state_name(old)),
+            None => format!("it is {name}"),
+        };
+        context
+            .shared
+            .events
+            .publish(workspace, EventType::Normal, name, "Observe", &note)
+            .await;
+    }
+}
+
+fn count_failure(context: &Context, failure: &Failure) {
+    let blame = match failure.blame {
+        Blame::User => "user",
+        Blame::Platform => "platform",
+    };
+    context
+        .shared
+        .metrics
+        .failures
+        .get_or_create(&FailureLabels {
+            cause: cause_name(failure.cause),
+            blame,
+        })
+        .inc();
+}
+
+fn cause_name(cause: crate::api::workspace::Cause) -> &'static str {
+    use crate::api::workspace::Cause;
+    match cause {
+        Cause::Unschedulable => "Unschedulable",
+        Cause::QuotaExceeded => "QuotaExceeded",
+        Cause::AdmissionDenied => "AdmissionDenied",
+        Cause::ImageNotFound => "ImageNotFound",
+        Cause::ImageAuth => "ImageAuth",
+        Cause::ImagePullTransient => "ImagePullTransient",
+        Cause::ConfigInvalid => "ConfigInvalid",
+        Cause::VolumeBind => "VolumeBind",
+        Cause::VolumeMount => "VolumeMount",
+        Cause::VolumeForeign => "VolumeForeign",
+        Cause::NodeRejected => "NodeRejected",
+        Cause::Evicted => "Evicted",
+        Cause::NodeLost => "NodeLost",
+        Cause::OutOfMemory => "OutOfMemory",
+        Cause::KilledExternally => "KilledExternally",
+        Cause::CrashLoop => "CrashLoop",
+        Cause::MainExited => "MainExited",
+        Cause::ToolsUnavailable => "ToolsUnavailable",
+        Cause::ClassInvalid => "ClassInvalid",
+        Cause::ApplyRejected => "ApplyRejected",
+        Cause::StopStuck => "StopStuck",
+        Cause::StartupTimeout => "StartupTimeout",
+    }
+}
