@@ -832,3 +832,6 @@ fn is_label_text(text: &str) -> bool {
 pub fn is_namespace(text: &str) -> bool {
     DnsLabel::new(text).is_ok()
 }
+
+#[cfg(test)]
+mod tests;

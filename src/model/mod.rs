@@ -19,3 +19,6 @@ pub mod state;
 pub mod status;
 pub mod sync;
 pub mod workspace;
+
+#[cfg(test)]
+pub(crate) mod fixtures;

@@ -290,3 +290,6 @@ impl<'a> Places<'a> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

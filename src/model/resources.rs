@@ -248,3 +248,6 @@ impl Wishes {
         Ok((amount, amount))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,3 +208,6 @@ fn earliest(suspects: &[failures::Suspect], evidence: &Evidence) -> Failure {
         |suspect| suspect.failure.clone(),
     )
 }
+
+#[cfg(test)]
+mod tests;
