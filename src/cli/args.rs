@@ -84,6 +84,9 @@ Examples:
     Completion(CompletionArgs),
     /// Run the controllers (in the cluster; the chart does it)
     Controller(ControllerArgs),
+    /// Fetch a commit: the controller starts it and talks to it over its standard input
+    #[command(hide = true)]
+    GitFetch,
 }
 
 /// Which cluster, and which namespace.

@@ -85,6 +85,7 @@ impl CommandLine {
             Command::Restart(arguments) => block_on(runstate::restart(arguments, &mut screen)),
             Command::Sync(arguments) => block_on(sync::run(arguments, &mut screen)),
             Command::Completion(arguments) => completion::run(&arguments, &mut screen),
+            Command::GitFetch => return crate::gitsync::worker::run(),
         };
         match outcome {
             Ok(exit) => exit,
