@@ -25,7 +25,7 @@ dns_runs() {
   running=$(in_node "$(node_pid)" ctr -n k8s.io tasks ls | awk '$3 == "RUNNING" {print $1}')
   ready=$(kubectl_admin -n kube-system get pods -l k8s-app=kube-dns -o json | jq -r '.items[] |
     select(.metadata.deletionTimestamp | not) | .status.containerStatuses[]? | select(.ready) | .containerID')
-  [ -n "$ready" ] && grep -qxFf <(sed 's|^containerd://||' <<<"$ready") <<<"$running"
+  [ -n "$ready" ] && grep -qxF "${ready//containerd:\/\//}" <<<"$running"
 }
 
 addons_wait() { wait_until 90 CoreDNS dns_runs; }

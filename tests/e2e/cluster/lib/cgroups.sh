@@ -2,6 +2,7 @@
 # `kubepods` for the pods. They are the one thing that outlives the node's first process, and the list
 # of their members is how the last process is found. Works on v1 (one tree a controller) and v2 (one).
 # shellcheck shell=bash
+# shellcheck disable=SC2153 # CGROUP comes from cluster_use
 
 CGROUPS=/sys/fs/cgroup
 
@@ -28,11 +29,13 @@ cgroup_make() {
 
 cgroups_make() {
   local tree controller
+  local -a controllers
   while read -r tree; do
     cgroup_make "$tree/$CGROUP"
     if [ -f "$tree/cgroup.controllers" ]; then
       # v2: a controller reaches a group only if each one above it hands it down.
-      for controller in $(cat "$tree/cgroup.controllers"); do
+      read -ra controllers <"$tree/cgroup.controllers"
+      for controller in "${controllers[@]}"; do
         echo "+$controller" 2>/dev/null >"$tree/cgroup.subtree_control" || true
         echo "+$controller" 2>/dev/null >"$tree/$CGROUP/cgroup.subtree_control" || true
       done

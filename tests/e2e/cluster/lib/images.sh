@@ -46,7 +46,7 @@ image_make() {
 
 # image_inputs NAME: sets IMAGE_DIGEST, which stands for everything that goes in.
 image_inputs() {
-  local -a files=("$CLUSTER_DIR/lib/oci.sh" "$CLUSTER_DIR/lib/images.sh")
+  local -a files=()
   case "$1" in
     pause | workspace-tiny) files+=(/bin/busybox) ;;
     coredns) files+=("$(unit_folder coredns)/coredns") ;;
@@ -55,7 +55,8 @@ image_inputs() {
   esac
   IMAGE_DIGEST=$({
     echo "$1 $DEBIAN_SUITE $DEBIAN_PACKAGES"
-    cat -- "${files[@]}"
+    declare -f "image_build_${1//-/_}" image_finish debian_layer oci_layer oci_archive
+    cat -- /dev/null "${files[@]}"
   } | sha256sum | cut -c1-12)
 }
 
@@ -90,6 +91,7 @@ as_root() {
 # debian_mirrors: where this machine gets its packages from, if it is the same Debian; else Debian's own.
 debian_mirrors() {
   local uris
+  # shellcheck disable=SC2016
   uris=$(apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI) $(COMPONENT)' "Created-By: Packages" 2>/dev/null |
     awk -v suite="$DEBIAN_SUITE" '$1 == "Debian" && index($2, suite) == 1 && $NF == "main" {print $2, $3}' | sort -u)
   grep -q "^$DEBIAN_SUITE " <<<"$uris" || uris="$DEBIAN_SUITE http://deb.debian.org/debian
@@ -108,6 +110,7 @@ debian_layer() {
     step "making a Debian $DEBIAN_SUITE to stand on (packages come from the network)"
     start=$(now_ms)
     debian_mirrors >"$CACHE/images/debian.sources"
+    # shellcheck disable=SC2016
     as_root env SOURCE_DATE_EPOCH=0 mmdebstrap --mode=root --variant=minbase --include="$DEBIAN_PACKAGES" \
       --dpkgopt=path-exclude='/usr/share/man/*' --dpkgopt=path-exclude='/usr/share/locale/*' \
       --dpkgopt=path-exclude='/usr/share/doc/*' --dpkgopt=path-include='/usr/share/doc/*/copyright' \
@@ -159,9 +162,10 @@ workstead_binaries() {
   target=$(cd "$root" && cargo metadata --format-version 1 --no-deps | jq -r .target_directory)
   triple=$(rustc -vV | sed -n 's/^host: //p')
   step "building workstead and its supervisor ($PROFILE)"
-  (cd "$root" && cargo build "${flags[@]}" -p workstead) &&
-    (cd "$root" && RUSTFLAGS='-C target-feature=+crt-static' cargo build "${flags[@]}" -p workstead-supervisor --target "$triple") ||
-    die "cargo build failed"
+  (
+    cd "$root" && cargo build "${flags[@]}" -p workstead &&
+      RUSTFLAGS='-C target-feature=+crt-static' cargo build "${flags[@]}" -p workstead-supervisor --target "$triple"
+  ) || die "cargo build failed"
   kept=$target/images-$folder
   mkdir -p "$kept"
   for name in workstead workstead-supervisor; do

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 # cluster_use NAME: the places of that cluster.
+# shellcheck disable=SC2034 # other parts use them
 cluster_use() {
   check_name "${1:-}"
   CLUSTER=$1
@@ -33,6 +34,7 @@ in_node() {
     "PATH=$NODE_PATH:$CNI_BIN:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
 }
 
+# shellcheck disable=SC2034 # RUNC belongs to config.sh
 # node_path: sets NODE_PATH, the folders of all programs of a node, and RUNC.
 node_path() {
   local folders
@@ -111,7 +113,7 @@ slirp_start() {
   [ -z "$IPV6_GATEWAY" ] || flags+=(--enable-ipv6)
   rm -f "$STATE/run/slirp.sock"
   (
-    cd "$STATE/run"
+    cd "$STATE/run" || exit
     cgroups_enter "$BASHPID"
     exec setsid slirp4netns "${flags[@]}" --api-socket slirp.sock --exit-fd 7 "$pid" ext0 \
       7<alive 9>&- </dev/null >"$STATE/log/slirp4netns.log" 2>&1
@@ -184,10 +186,11 @@ api_ready() { kubectl_admin get --raw /readyz --request-timeout=3s; }
 cluster_up() {
   local name='' watched=''
   local -a given=("$@")
-  EPHEMERAL=''
+  EPHEMERAL='' FRESH=''
   while [ $# -gt 0 ]; do
     case "$1" in
       --ephemeral) EPHEMERAL=yes ;;
+      --fresh) FRESH=yes ;;
       --until-exit-of)
         watched=${2:?a process number belongs after --until-exit-of}
         shift
@@ -213,7 +216,7 @@ cluster_up() {
 cluster_up_locked() {
   local start
   start=$(now_ms)
-  if node_pid >/dev/null && [ "$(cat "$STATE/run/spec" 2>/dev/null)" = "$(spec_digest)" ]; then
+  if [ -z "$FRESH" ] && node_pid >/dev/null && [ "$(cat "$STATE/run/spec" 2>/dev/null)" = "$(spec_digest)" ]; then
     ports_load
     IPV6_GATEWAY=''
     node_program_alive slirp4netns || { warn "slirp4netns had ended, starting it again"; slirp_start "$(node_pid)"; }
@@ -224,7 +227,8 @@ cluster_up_locked() {
     warn "cluster $CLUSTER is there, but its API server does not answer; starting it again"
   fi
   step "starting cluster $CLUSTER"
-  node_stop
+  node_stop ${FRESH:+now}
+  [ -z "$FRESH" ] || rm -rf "$STATE"/data/{etcd,kubelet,volumes,pod-logs} "$STATE"/audit*.log "$STATE/forwards"
   ports_choose
   tls_all
   config_all
@@ -254,6 +258,7 @@ node_failed() {
 
 # cluster_watch PID: a process aside that purges the cluster once PID is gone, however it went.
 cluster_watch() {
+  # shellcheck disable=SC2016
   setsid bash -c 'tail --pid="$1" -f /dev/null; exec "$2" down "$3" --purge' workstead-watch \
     "$1" "$CLUSTER_DIR/cluster" "$CLUSTER" </dev/null >/dev/null 2>&1 &
 }
