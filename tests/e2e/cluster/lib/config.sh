@@ -18,6 +18,7 @@ API_GUEST_PORT=6443
 # Where a Service of type NodePort has to listen for the proxy's ports of the machine to reach it.
 PROXY_TLS_GUEST_PORT=30443
 PROXY_PLAIN_GUEST_PORT=30800
+GIT_GUEST_PORT=30418 # and for the Git server of the examples
 
 CNI_BIN=/usr/lib/cni # Debian's containernetworking-plugins
 

@@ -141,10 +141,11 @@ image_build_workspace_debian() {
 image_build_git_server() {
   local debian
   debian=$(debian_layer)
-  mkdir -p "$WORK/root/opt/git-server" "$WORK/root/srv/git"
-  cp "$CLUSTER_DIR"/images/git-server/* "$WORK/root/opt/git-server/"
-  chmod 0755 "$WORK/root/opt/git-server"/{entry,post-receive}
-  chmod 0644 "$WORK/root/opt/git-server/lighttpd.conf"
+  local from=$CLUSTER_DIR/images/git-server to=$WORK/root/opt/git-server
+  mkdir -p "$to" "$WORK/root/srv/git"
+  install -m 0755 "$from/entry" "$to/entry"
+  install -D -m 0755 "$from/post-receive" "$to/hooks/post-receive"
+  install -m 0644 "$from/lighttpd.conf" "$to/lighttpd.conf"
   chmod 0775 "$WORK/root/srv/git"
   oci_layer "$WORK/root" "$WORK/layer"
   image_finish git-server "$IMAGE_DIGEST" '{"Entrypoint": ["/opt/git-server/entry"], "User": "10001:0", "WorkingDir": "/srv/git",

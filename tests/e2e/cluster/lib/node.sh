@@ -62,7 +62,7 @@ port_choose() {
 
 # ports_load: the ports of the machine that lead into the node, chosen once and kept.
 ports_load() {
-  API_PORT='' PROXY_TLS_PORT='' PROXY_PLAIN_PORT=''
+  API_PORT='' PROXY_TLS_PORT='' PROXY_PLAIN_PORT='' GIT_PORT=''
   # shellcheck source=/dev/null
   [ ! -s "$STATE/ports" ] || . "$STATE/ports"
 }
@@ -71,7 +71,7 @@ ports_choose() {
   local name had any=0
   ports_load
   [ "$CLUSTER" = workstead ] || any=$((RANDOM % 10000 + 20000))
-  for name in API_PORT:6443 PROXY_TLS_PORT:8443 PROXY_PLAIN_PORT:8000; do
+  for name in API_PORT:6443 PROXY_TLS_PORT:8443 PROXY_PLAIN_PORT:8000 GIT_PORT:8418; do
     local variable=${name%:*} preferred=${name#*:}
     [ "$any" -eq 0 ] || preferred=$((any++))
     had=${!variable}
@@ -80,7 +80,8 @@ ports_choose() {
       warn "port $had, which cluster $CLUSTER used so far, is taken; choosing another"
     fi
     printf -v "$variable" '%s' "$(port_choose "$preferred")"
-    printf '%s=%s\n' API_PORT "$API_PORT" PROXY_TLS_PORT "$PROXY_TLS_PORT" PROXY_PLAIN_PORT "$PROXY_PLAIN_PORT" |
+    printf '%s=%s\n' API_PORT "$API_PORT" PROXY_TLS_PORT "$PROXY_TLS_PORT" PROXY_PLAIN_PORT "$PROXY_PLAIN_PORT" \
+      GIT_PORT "$GIT_PORT" |
       grep -v '=$' >"$STATE/ports.part"
     mv "$STATE/ports.part" "$STATE/ports"
   done
@@ -102,7 +103,7 @@ slirp_forward() {
 # forwards_load: lines of `HOST GUEST` that the user asked for beside the ports of the cluster itself.
 forwards_load() {
   printf '%s %s\n' "$API_PORT" "$API_GUEST_PORT" "$PROXY_TLS_PORT" "$PROXY_TLS_GUEST_PORT" \
-    "$PROXY_PLAIN_PORT" "$PROXY_PLAIN_GUEST_PORT"
+    "$PROXY_PLAIN_PORT" "$PROXY_PLAIN_GUEST_PORT" "$GIT_PORT" "$GIT_GUEST_PORT"
   [ ! -s "$STATE/forwards" ] || cat "$STATE/forwards"
 }
 
@@ -316,7 +317,7 @@ cluster_status() {
     [ -s "$STATE/run/$program.pid" ] && [ -d "/proc/$pid/root/proc/$(cat "$STATE/run/$program.pid")" ] || gone+=" $program"
   done
   node_program_alive slirp4netns || gone+=" slirp4netns"
-  echo "$CLUSTER  running${gone:+ without$gone}  process $pid  API https://127.0.0.1:$API_PORT  proxy ports $PROXY_TLS_PORT $PROXY_PLAIN_PORT  $STATE"
+  echo "$CLUSTER  running${gone:+ without$gone}  process $pid  API https://127.0.0.1:$API_PORT  proxy $PROXY_TLS_PORT $PROXY_PLAIN_PORT  Git $GIT_PORT  $STATE"
 }
 
 cluster_kubeconfig() {
