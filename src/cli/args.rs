@@ -70,6 +70,18 @@ Examples:
 Examples:
   workstead sync platform -n workstead-system --wait")]
     Sync(SyncArgs),
+    /// Check files without a cluster: the API server's verdict, with file, line and column
+    #[command(after_help = "\
+Examples:
+  workstead validate workspaces/
+  workstead validate . --gitsync platform/gitsync.yaml     with its path, owners and kinds
+  workstead validate . -o json                             for programs")]
+    Validate(ValidateArgs),
+    /// Print the Kubernetes objects that a Workspace becomes
+    #[command(after_help = "\
+Examples:
+  workstead render alice.yaml --class class-team.yaml")]
+    Render(RenderArgs),
     /// Print the CustomResourceDefinitions of all kinds
     #[command(after_help = "\
 Examples:
@@ -180,6 +192,51 @@ pub struct SyncArgs {
     /// Which cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+/// Arguments of `validate`.
+#[derive(Args, Debug)]
+pub struct ValidateArgs {
+    /// Folders or files
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// A file with the GitSync whose rules hold: path, ignore, owners, kinds, namespaces
+    #[arg(long, value_name = "FILE")]
+    pub gitsync: Option<PathBuf>,
+    /// Files to leave out, in gitignore syntax
+    #[arg(long, value_name = "PATTERN")]
+    pub ignore: Vec<String>,
+    /// Namespace of objects that name none
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+    /// How to write the answer [default: a line an error]
+    #[arg(short, long, value_enum)]
+    pub output: Option<DataFormat>,
+}
+
+/// Arguments of `render`.
+#[derive(Args, Debug)]
+pub struct RenderArgs {
+    /// The file with the Workspace
+    pub file: PathBuf,
+    /// Files with the class
+    #[arg(long = "class", value_name = "FILE")]
+    pub classes: Vec<PathBuf>,
+    /// Namespace of objects that name none
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+    /// The Workstead image of the installation
+    #[arg(long, default_value = concat!("workstead:", env!("CARGO_PKG_VERSION")))]
+    pub tools_image: String,
+    /// The domain of the installation
+    #[arg(long)]
+    pub base_domain: Option<String>,
+    /// The namespace of the installation
+    #[arg(long, default_value = "workstead-system")]
+    pub installation_namespace: String,
+    /// How to write the answer
+    #[arg(short, long, value_enum, default_value = "yaml")]
+    pub output: DataFormat,
 }
 
 /// Arguments of `crds`.

@@ -12,9 +12,11 @@ mod crds;
 mod error;
 mod list;
 mod output;
+mod render;
 mod runstate;
 mod show;
 mod sync;
+mod validate;
 mod wait;
 mod why;
 
@@ -77,6 +79,8 @@ impl CommandLine {
         let mut screen = Screen::standard();
         let outcome = match self.cli.command {
             Command::Controller(arguments) => block_on(config::run(arguments)),
+            Command::Validate(arguments) => validate::run(&arguments, &mut screen),
+            Command::Render(arguments) => render::run(&arguments, &mut screen),
             Command::Crds(arguments) => crds::run(&arguments, &mut screen),
             Command::List(arguments) => block_on(list::run(arguments, &mut screen)),
             Command::Why(arguments) => block_on(why::run(arguments, &mut screen)),

@@ -77,6 +77,11 @@ impl Screen {
         let _ = writeln!(self.err, "{FAINT}{text}{FAINT:#}");
     }
 
+    /// Writes to standard error what stands in the way of an answer.
+    pub fn complain(&mut self, text: &str) {
+        let _ = self.err.write_all(text.as_bytes());
+    }
+
     /// Shows an error, and gives its exit code.
     pub fn error(&mut self, error: &CliError) -> ExitCode {
         let _ = self.write_error(error);
