@@ -70,6 +70,13 @@ Examples:
 Examples:
   workstead sync platform -n workstead-system --wait")]
     Sync(SyncArgs),
+    /// Say what files would create, change, delete and restart, and what waits for a start
+    #[command(after_help = "\
+Examples:
+  workstead plan                                   what waits for a start already
+  workstead plan workspaces/ --gitsync platform    as that GitSync would apply the folder, deletes included
+  workstead plan workspaces/ -o json               for programs")]
+    Plan(PlanArgs),
     /// Check files without a cluster: the API server's verdict, with file, line and column
     #[command(after_help = "\
 Examples:
@@ -212,6 +219,25 @@ pub struct ValidateArgs {
     /// How to write the answer [default: a line an error]
     #[arg(short, long, value_enum)]
     pub output: Option<DataFormat>,
+}
+
+/// Arguments of `plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// A checkout of the repository, a folder or a file
+    pub path: Option<PathBuf>,
+    /// The GitSync that would apply it: its path, rules, inventory and deletion guard
+    #[arg(long, value_name = "NAME", requires = "path")]
+    pub gitsync: Option<String>,
+    /// What waits in all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// How to write the answer [default: text]
+    #[arg(short, long, value_enum)]
+    pub output: Option<DataFormat>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Arguments of `render`.

@@ -12,6 +12,7 @@ mod crds;
 mod error;
 mod list;
 mod output;
+mod plan;
 mod render;
 mod runstate;
 mod show;
@@ -79,6 +80,7 @@ impl CommandLine {
         let mut screen = Screen::standard();
         let outcome = match self.cli.command {
             Command::Controller(arguments) => block_on(config::run(arguments)),
+            Command::Plan(arguments) => block_on(plan::run(arguments, &mut screen)),
             Command::Validate(arguments) => validate::run(&arguments, &mut screen),
             Command::Render(arguments) => render::run(&arguments, &mut screen),
             Command::Crds(arguments) => crds::run(&arguments, &mut screen),

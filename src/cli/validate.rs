@@ -54,6 +54,26 @@ impl From<&SourceError> for ReportedError {
     }
 }
 
+impl ReportedError {
+    /// As compilers write it.
+    pub fn line(&self) -> String {
+        let mut text = String::new();
+        if let Some(file) = &self.file {
+            text.push_str(&format!("{file}:"));
+            if let Some(line) = self.line {
+                text.push_str(&format!("{line}:{}:", self.column.unwrap_or(1)));
+            }
+            text.push(' ');
+        }
+        text.push_str(&format!("{} {}: ", self.code, self.reason));
+        if let Some(object) = &self.object {
+            text.push_str(&format!("{object}: "));
+        }
+        text.push_str(&self.message);
+        text
+    }
+}
+
 /// Checks folders and files.
 pub fn run(arguments: &ValidateArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {
     let gitsync = arguments.gitsync.as_deref().map(read_gitsync).transpose()?;
@@ -141,6 +161,11 @@ pub fn read(path: &Path, tree: &TreeRules, objects: &ObjectRules) -> Result<Snap
         path.parent().unwrap_or(Path::new(""))
     } else {
         path
+    };
+    let prefix = if prefix == Path::new(".") {
+        Path::new("")
+    } else {
+        prefix
     };
     let typed = |file: &str| prefix.join(file).display().to_string();
     for error in &mut snapshot.errors {
