@@ -159,7 +159,7 @@ pub enum NetworkProfile {
 pub struct EgressRule {
     /// A range of addresses, for example `0.0.0.0/0`.
     #[schemars(length(min = 1, max = 43))]
-    #[x_kube(validation = Rule::new("isCIDR(self)").message("allow is a range of addresses such as 10.0.0.0/8 or 2001:db8::/32"))]
+    #[x_kube(validation = Rule::new("isCIDR(self) && !self.matches('(^|[.])0[0-9]')").message("allow is a range of addresses such as 10.0.0.0/8 or 2001:db8::/32"))]
     pub allow: String,
     /// Ranges inside `allow` that stay closed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -177,9 +177,11 @@ pub struct EgressRule {
 pub struct ClassQuota {
     /// For each owner, within this class.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000000))]
     pub per_owner: Option<u32>,
     /// In all, within this class.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000000))]
     pub total: Option<u32>,
 }
 

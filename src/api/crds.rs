@@ -15,7 +15,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         .collect()
 }
 
-/// Takes away the defaults that the derive adds for empty lists, and gives `status` one.
+/// Takes away what the derive adds to optional fields, and gives `status` a default.
 ///
 /// A default in a spec shows up as a difference in tools that compare Git with the cluster. Without a status
 /// default, tools that wait call a fresh object current, so `apply && wait` would return before we looked.
@@ -28,7 +28,7 @@ fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         else {
             continue;
         };
-        strip_defaults(root);
+        strip(root);
         if let Some(status) = root.properties.as_mut().and_then(|p| p.get_mut("status")) {
             status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
         }
@@ -36,17 +36,20 @@ fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd
 }
 
-fn strip_defaults(schema: &mut JSONSchemaProps) {
+/// Takes away defaults of empty lists, and `nullable`: with it some fields would accept null and others, whose values
+/// are listed, would not. Without it the server drops a null where a field may be left out.
+fn strip(schema: &mut JSONSchemaProps) {
     schema.default = None;
+    schema.nullable = None;
     for property in schema.properties.iter_mut().flat_map(|p| p.values_mut()) {
-        strip_defaults(property);
+        strip(property);
     }
     match &mut schema.items {
-        Some(JSONSchemaPropsOrArray::Schema(item)) => strip_defaults(item),
-        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(strip_defaults),
+        Some(JSONSchemaPropsOrArray::Schema(item)) => strip(item),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(strip),
         None => {}
     }
     if let Some(JSONSchemaPropsOrBool::Schema(value)) = &mut schema.additional_properties {
-        strip_defaults(value);
+        strip(value);
     }
 }

@@ -63,10 +63,11 @@ impl JsonSchema for DurationText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // So few digits that no text of this length exceeds what 64 bits of nanoseconds can count: 292 years.
         json_schema!({
             "type": "string",
             "maxLength": 32,
-            "pattern": "^([0-9]{1,9}(ms|s|m|h))+$",
+            "pattern": "^([0-9]{1,9}(ms|s)|[0-9]{1,7}m|[0-9]{1,5}h)+$",
         })
     }
 }

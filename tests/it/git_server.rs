@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use workstead::testkit::GitServer;
 use workstead::testkit::git_server::{Access, Behaviour, On, Repository};
@@ -158,14 +158,14 @@ fn requests_and_connections_are_counted() {
 fn a_stall_keeps_the_client_waiting_until_its_own_deadline() {
     let (server, repository) = server();
     let stalls = |server: &GitServer| {
-        let begin = Instant::now();
         let output = Command::new("timeout")
             .args(["1", "git", "clone", "--quiet", repository.url()])
             .arg(tempfile::tempdir().unwrap().path().join("clone"))
             .output()
             .unwrap();
         server.heal();
-        output.status.code() == Some(124) && begin.elapsed() >= Duration::from_secs(1)
+        // What timeout says when the client still waited.
+        output.status.code() == Some(124)
     };
     server.always(On::Everything, Behaviour::NeverAnswer);
     assert!(stalls(&server));

@@ -66,6 +66,17 @@ fn a_good_file_becomes_an_object_with_its_namespace() {
 }
 
 #[test]
+fn a_field_with_nothing_behind_it_is_as_good_as_left_out() {
+    // The server drops it when an object is created, and refuses it in an apply.
+    let written = workspace("a") + "  className:\n  args: null\n  timeouts: {startup: }\n";
+    let snapshot = read(&[("a.yaml", &written)]);
+    assert_eq!(errors(&snapshot), Vec::<String>::new());
+    let spec = &snapshot.objects[&id("a")].value["spec"];
+    assert_eq!(spec["timeouts"], serde_json::json!({}));
+    assert!(spec.get("className").is_none() && spec.get("args").is_none());
+}
+
+#[test]
 fn an_error_names_file_line_and_column_and_stops_nobody_else() {
     let bad = workspace("b").replace("image: debian:13", "imag: debian:13");
     let text = format!(

@@ -269,9 +269,13 @@ impl Walk<'_> {
 }
 
 fn fits(type_: Type, value: &Value) -> bool {
-    // A float without a fraction counts as an integer for the server.
+    // A float without a fraction counts as an integer for the server, but what 64 bits with a sign can't hold does not.
+    const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
     let whole = |number: &Number| {
-        number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|f| f.fract() == 0.0)
+        number.is_i64()
+            || number
+                .as_f64()
+                .is_some_and(|f| f.fract() == 0.0 && f.abs() < TWO_TO_63)
     };
     match (type_, value) {
         (Type::Any, _)

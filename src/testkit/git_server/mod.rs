@@ -298,7 +298,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, acceptor: Option<Tls
 async fn speak(shared: Arc<Shared>, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let service = service_fn(|request: Request<Incoming>| {
         let shared = shared.clone();
-        async move { Ok::<_, io::Error>(answer::answer(&shared, request).await?) }
+        async move { answer::answer(&shared, request).await }
     });
     // An error here is a client that left or a break by order: the request log says which.
     let _ = http1::Builder::new()

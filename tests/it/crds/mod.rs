@@ -1,5 +1,6 @@
 //! The definitions of our kinds, as the real API server understands them.
 
+mod agreement;
 pub mod rules;
 mod schema;
 
@@ -314,4 +315,21 @@ fn the_types_read_back_what_the_examples_say() {
     let _: Workspace = object(rules::minimal("Workspace"));
     let _: WorkspaceClass = object(rules::minimal("WorkspaceClass"));
     let _: GitSync = object(rules::minimal("GitSync"));
+}
+
+#[tokio::test]
+async fn server_behaviour_a_create_drops_nulls_and_an_apply_refuses_them() {
+    let plane = ControlPlane::shared().await.unwrap();
+    let namespace = plane.namespace("nulls").await.unwrap();
+    let client = plane.client();
+    let api = objects(client.clone(), "Workspace", &namespace);
+    let path = format!("/apis/workstead.dev/v1alpha1/namespaces/{namespace}/workspaces");
+    for field in ["className", "desiredState", "args", "storage"] {
+        let mut value = rules::minimal("Workspace");
+        value["spec"][field] = Value::Null;
+        let stored = rules::dry_create(&client, &path, &value).await.unwrap();
+        assert_eq!(stored["spec"].get(field), None, "{field}");
+        let refused = rules::dry_run(&api, &value).await;
+        assert!(refused.is_err(), "{field}");
+    }
 }

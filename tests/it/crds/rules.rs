@@ -2,7 +2,7 @@
 //!
 //! The same table is put to the API server and to the offline check: the two must agree.
 
-use kube::ResourceExt as _;
+use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use workstead::api::{GitSync, Workspace, WorkspaceClass};
@@ -389,7 +389,7 @@ pub fn limits() -> Vec<Case> {
 
 /// What the server says to an object, without keeping it. Strict: fields that it does not know are errors.
 pub async fn dry_run(api: &Api<DynamicObject>, value: &Value) -> Result<(), String> {
-    let body: DynamicObject = object(value.clone());
+    let name = value["metadata"]["name"].as_str().unwrap_or_default();
     let params = PatchParams::apply("workstead/testkit")
         .force()
         .validation_strict();
@@ -397,10 +397,21 @@ pub async fn dry_run(api: &Api<DynamicObject>, value: &Value) -> Result<(), Stri
         dry_run: true,
         ..params
     };
-    api.patch(&body.name_any(), &params, &Patch::Apply(value))
+    api.patch(name, &params, &Patch::Apply(value))
         .await
         .map(|_| ())
         .map_err(|error| error.to_string())
+}
+
+/// What the server says to an object that is new, as `kubectl apply --dry-run=server` asks it. `path` is that of the
+/// list of objects. Gives the object as it would be stored.
+pub async fn dry_create(client: &Client, path: &str, value: &Value) -> Result<Value, String> {
+    let request = http::Request::post(format!("{path}?dryRun=All&fieldValidation=Strict"))
+        .header("content-type", "application/json")
+        .body(value.to_string().into_bytes())
+        .unwrap();
+    let answer = client.request::<Value>(request).await;
+    answer.map_err(|error| error.to_string())
 }
 
 #[test]
