@@ -271,3 +271,6 @@ fn service(workspace: &ValidatedWorkspace) -> Option<Service> {
         status: None,
     })
 }
+
+#[cfg(test)]
+mod tests;
