@@ -172,7 +172,7 @@ fn restart(mut decision: Decision, requested: String, question: &Question<'_>) -
     decision
 }
 
-/// Whether what is there reads Stopped: scaled down, and no pod is left.
+/// Whether what is there reads Stopped: scaled down, and pods were looked at and none is left.
 pub fn is_stopped(facts: &Facts) -> bool {
     let evidence = Evidence {
         facts: facts.clone(),
@@ -180,7 +180,8 @@ pub fn is_stopped(facts: &Facts) -> bool {
         ..Evidence::default()
     };
     // The rows that yield Stopped ask no clock.
-    state::derive(&evidence, jiff::Timestamp::UNIX_EPOCH).state == ActualState::Stopped
+    let state = state::derive(&evidence, jiff::Timestamp::UNIX_EPOCH).state;
+    facts.pods.is_some() && state == ActualState::Stopped
 }
 
 /// What is left of a workspace that should be terminated.
@@ -210,3 +211,6 @@ pub fn termination(
         Termination::Done
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -405,3 +405,6 @@ fn as_users_call_it(field: &str) -> String {
         _ => format!("pod.{rest}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -571,3 +571,6 @@ fn validated_endpoints(
     }
     Ok(endpoints)
 }
+
+#[cfg(test)]
+mod tests;
