@@ -8,6 +8,7 @@
 )]
 
 mod chart;
+mod cli;
 mod controllers;
 mod crds;
 mod docs;
