@@ -19,7 +19,7 @@ quiet() {
 }
 
 # image_of NAME: the image in the words of the cluster: in REGISTRY, or loaded into our node.
-image_of() { sed "s|^localhost/|${REGISTRY:-localhost}/|" <<<"${IMAGE_NAMES[$1]}"; }
+image_of() { echo "${REGISTRY:-localhost}/${IMAGE_NAMES[$1]#localhost/}"; }
 
 # install_images NAME...: builds them and brings them where the cluster finds them.
 install_images() {
