@@ -57,6 +57,8 @@ impl ControllerArgs {
             base_domain: self.base_domain.clone(),
             concurrency: self.concurrency,
             state_dir: self.state_directory.clone(),
+            // This very program, also after its file was replaced on disk.
+            git_program: "/proc/self/exe".into(),
             health_address: Some(self.health_address),
             webhook_address: Some(self.webhook_address),
             backoff: BackoffSettings::default(),

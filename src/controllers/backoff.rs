@@ -23,6 +23,17 @@ impl Default for BackoffSettings {
     }
 }
 
+impl BackoffSettings {
+    /// The wait after `earlier` failures and one more: doubled each time, of which the upper half is jitter (0 to 1).
+    pub fn delay(self, earlier: u32, jitter: f64) -> Duration {
+        let doubled = self
+            .first
+            .saturating_mul(2u32.saturating_pow(earlier.min(31)));
+        let half = doubled.min(self.most) / 2;
+        half + half.mul_f64(jitter.clamp(0.0, 1.0))
+    }
+}
+
 /// Counts failures by key.
 #[derive(Debug)]
 pub struct Backoff<K> {
@@ -43,7 +54,7 @@ impl<K: Eq + Hash> Backoff<K> {
     pub fn failed(&self, key: K, jitter: f64) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(key).or_default();
-        let delay = delay(self.settings, *count, jitter);
+        let delay = self.settings.delay(*count, jitter);
         *count = count.saturating_add(1);
         delay
     }
@@ -76,16 +87,6 @@ impl<K: Eq + Hash> Backoff<K> {
     }
 }
 
-/// The wait after `earlier` failures and one more: doubled each time, of which the upper half is jitter.
-fn delay(settings: BackoffSettings, earlier: u32, jitter: f64) -> Duration {
-    let doubled = settings
-        .first
-        .saturating_mul(2u32.saturating_pow(earlier.min(31)));
-    let whole = doubled.min(settings.most);
-    let half = whole / 2;
-    half + half.mul_f64(jitter.clamp(0.0, 1.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,13 +106,13 @@ mod tests {
     #[test]
     fn jitter_spreads_over_the_upper_half() {
         let settings = BackoffSettings::default();
-        assert_eq!(delay(settings, 3, 0.0), Duration::from_secs(4));
-        assert_eq!(delay(settings, 3, 1.0), Duration::from_secs(8));
+        assert_eq!(settings.delay(3, 0.0), Duration::from_secs(4));
+        assert_eq!(settings.delay(3, 1.0), Duration::from_secs(8));
     }
 
     #[test]
     fn very_many_failures_do_not_overflow() {
         let settings = BackoffSettings::default();
-        assert_eq!(delay(settings, u32::MAX, 1.0), Duration::from_secs(300));
+        assert_eq!(settings.delay(u32::MAX, 1.0), Duration::from_secs(300));
     }
 }

@@ -38,6 +38,8 @@ pub struct ControllerConfig {
     pub concurrency: u16,
     /// Where Git repositories are kept between passes.
     pub state_dir: PathBuf,
+    /// The program that fetches from Git, in a process of its own: this very binary.
+    pub git_program: PathBuf,
     /// Where `/metrics`, `/healthz` and `/readyz` are served. None, nowhere.
     pub health_address: Option<SocketAddr>,
     /// Where the webhook receiver listens, on standby replicas too. None, nowhere.

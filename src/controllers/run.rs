@@ -15,7 +15,7 @@ use crate::controllers::clock::SystemClock;
 use crate::controllers::context::{ControllerConfig, Shared};
 use crate::controllers::events::Events;
 use crate::controllers::gitsync::requests::Requests;
-use crate::controllers::gitsync::webhook;
+use crate::controllers::gitsync::{self, webhook};
 use crate::controllers::lease::{Claim, Elector, LeaseError};
 use crate::controllers::workspace::renderer::{Renderer, Standard};
 use crate::controllers::{class, cluster, crds, door, workspace};
@@ -340,9 +340,11 @@ async fn lead(
         stop.clone(),
     );
     let classes = class::run(shared.clone(), stop.clone());
-    let controllers: [(&'static str, BoxFuture<'static, ()>); 2] = [
+    let syncs = gitsync::run(shared.clone(), stop.clone());
+    let controllers: [(&'static str, BoxFuture<'static, ()>); 3] = [
         ("workspace", workspaces.boxed()),
         ("workspaceclass", classes.boxed()),
+        ("gitsync", syncs.boxed()),
     ];
     let mut running = JoinSet::new();
     for (name, controller) in controllers {

@@ -18,6 +18,7 @@ mod git_server;
 mod house;
 mod kit;
 mod readme;
+mod sync;
 
 /// An object from its literal form.
 fn object<K: serde::de::DeserializeOwned>(value: serde_json::Value) -> K {

@@ -57,7 +57,8 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    fn client_error(&self) -> Option<&kube::Error> {
+    /// What the client said.
+    pub fn client_error(&self) -> Option<&kube::Error> {
         match self {
             Self::Read { source, .. }
             | Self::TakeOver { source, .. }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use super::fights::Fights;
 use super::requests::Requests;
@@ -15,6 +16,7 @@ use crate::api::GitSync;
 use crate::controllers::Shared;
 use crate::controllers::cache::{Cache, Key};
 use crate::controllers::passes::Passes;
+use crate::gitsync::worker::FetchWorker;
 use crate::model::sync::{Live, ObjectId, Snapshot, SourceError};
 
 /// What passes share.
@@ -29,21 +31,27 @@ pub struct Context {
     pub requests: Requests,
     /// Counts, logs and spaces passes.
     pub passes: Passes,
-    /// Where fetches run.
+    /// Who may fetch at the same time.
     pub slots: Slots,
+    /// Runs fetches.
+    pub worker: FetchWorker,
+    /// A GitSync went away.
+    pub gone: Notify,
     memories: Mutex<HashMap<Key, Memory>>,
 }
 
 impl Context {
     /// Nothing remembered yet.
-    pub fn new(shared: Arc<Shared>, requests: Requests) -> Self {
+    pub fn new(shared: Arc<Shared>) -> Self {
         Self {
             gitsyncs: Arc::new(Cache::new()),
             watched: Arc::new(Watched::new(shared.config.scope.namespace.clone())),
             passes: Passes::new("gitsync", shared.metrics.clone(), shared.config.backoff),
             slots: Slots::default(),
+            worker: FetchWorker::new(&shared.config.git_program),
+            gone: Notify::new(),
             memories: Mutex::default(),
-            requests,
+            requests: shared.gitsync_requests.clone(),
             shared,
         }
     }
@@ -65,6 +73,7 @@ impl Context {
     pub fn forget(&self, key: &Key) {
         self.memories().remove(key);
         self.passes.forget(key);
+        self.gone.notify_one();
     }
 
     fn memories(&self) -> MutexGuard<'_, HashMap<Key, Memory>> {
@@ -80,6 +89,10 @@ pub struct Memory {
     pub tree: Option<Tree>,
     /// When to fetch next without being told.
     pub next_fetch: Option<Timestamp>,
+    /// The generation of the spec that was last tried to fetch.
+    pub attempted_generation: Option<i64>,
+    /// Passes in a row that the API server cut off.
+    pub cut_off: u32,
     /// Why the last fetch failed.
     pub fetch_error: Option<SourceError>,
     /// Fetches that failed in a row.
@@ -90,8 +103,6 @@ pub struct Memory {
     pub requests: Option<Asked>,
     /// The approval that the last fetched pass saw.
     pub approval: Option<String>,
-    /// A delete that was refused is tried again, from a tree that is fetched again.
-    pub prune_again: bool,
     /// Passes in a row that left something to retry.
     pub retries: u32,
     /// Objects that differ from what we left although nothing that Git sets does, as they were when that was seen.
@@ -115,7 +126,9 @@ pub struct Tree {
     /// The generation of the spec under which it was read.
     pub generation: i64,
     /// What it says.
-    pub snapshot: Arc<Snapshot>,
+    pub read: Arc<Snapshot>,
+    /// The same without what is meant for namespaces that do not accept it.
+    pub admitted: Arc<Snapshot>,
 }
 
 /// The values of the two annotations that ask for a pass.

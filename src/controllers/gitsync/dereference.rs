@@ -2,7 +2,8 @@
 //!
 //! Secrets are read one by one, by name: the controller may neither list nor watch them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -263,40 +264,39 @@ pub async fn webhook_path(
         .ok_or_else(missing)
 }
 
-/// Takes out of a snapshot what is meant for other namespaces that do not accept this GitSync. That `spec` allows
-/// them was checked when the snapshot was read; the other half is theirs to say.
+/// A snapshot without what is meant for other namespaces that do not accept this GitSync. That `spec` allows them was
+/// checked when the snapshot was read; the other half is theirs to say, anew in each pass.
 ///
 /// # Errors
 /// When the API server does not answer.
 pub async fn admit(
     client: &Client,
     gitsync: &GitSync,
-    snapshot: &mut Snapshot,
-) -> Result<(), DereferenceError> {
+    snapshot: &Arc<Snapshot>,
+) -> Result<Arc<Snapshot>, DereferenceError> {
     let key = Key::of(gitsync);
-    let mut verdicts: BTreeMap<String, Option<String>> = BTreeMap::new();
-    for id in snapshot.objects.keys() {
-        if let Some(namespace) = &id.namespace
-            && *namespace != key.namespace
-        {
-            verdicts.insert(namespace.clone(), None);
-        }
-    }
-    for (name, refusal) in &mut verdicts {
-        *refusal = refuse(client, &key, name).await?;
-    }
-    let refused: Vec<_> = snapshot
+    let others: BTreeSet<&String> = snapshot
         .objects
         .keys()
-        .filter_map(|id| {
-            let refusal = verdicts.get(id.namespace.as_ref()?)?.as_ref()?;
-            Some((id.clone(), refusal.clone()))
-        })
+        .filter_map(|id| id.namespace.as_ref())
+        .filter(|namespace| **namespace != key.namespace)
         .collect();
-    for (id, message) in refused {
-        snapshot.refuse(&id, Code::NamespaceNotAllowed, message);
+    let mut refusals = BTreeMap::new();
+    for name in others {
+        if let Some(message) = refuse(client, &key, name).await? {
+            refusals.insert(name, message);
+        }
     }
-    Ok(())
+    if refusals.is_empty() {
+        return Ok(snapshot.clone());
+    }
+    let mut admitted = Snapshot::clone(snapshot);
+    for id in snapshot.objects.keys() {
+        if let Some(message) = id.namespace.as_ref().and_then(|name| refusals.get(name)) {
+            admitted.refuse(id, Code::NamespaceNotAllowed, message);
+        }
+    }
+    Ok(Arc::new(admitted))
 }
 
 async fn refuse(

@@ -15,8 +15,85 @@ mod live;
 mod outcome;
 mod pass;
 mod prune;
+mod reconcile;
+mod report;
 pub mod requests;
 mod slots;
+mod source;
 mod status;
 mod watch;
 pub mod webhook;
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use kube::Api;
+use kube::runtime::controller::{self, Controller};
+use kube::runtime::predicates;
+use kube::runtime::reflector;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{Predicate, WatchStreamExt};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::context::Context;
+use crate::api::GitSync;
+use crate::api::gitsync::SyncedKind;
+use crate::controllers::Shared;
+use crate::controllers::cache::{Key, counted};
+
+/// Runs the controller while this process leads.
+///
+/// Passes are started by a change of spec, annotations or finalizers, by requests (hooks, drift), and by the waits that
+/// passes ask for themselves.
+pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
+    let context = Arc::new(Context::new(shared.clone()));
+    let requests = shared.gitsync_requests.clone();
+    let _attached = requests.attach();
+    let mut watches = JoinSet::new();
+    for kind in SyncedKind::IN_ORDER {
+        watches.spawn(watch::watch_kind(
+            shared.clone(),
+            context.watched.clone(),
+            requests.clone(),
+            kind,
+        ));
+    }
+    watches.spawn(source::sweep_for_ever(context.clone()));
+    let (reader, writer) = reflector::store();
+    let seen = context.clone();
+    let changed = predicates::generation
+        .combine(predicates::annotations)
+        .combine(predicates::finalizers);
+    let own = watcher::watcher(api(&shared), watcher::Config::default())
+        .default_backoff()
+        .filter_map(move |event| {
+            std::future::ready(
+                counted(event, "GitSync", &seen.shared.metrics).inspect(|event| {
+                    seen.gitsyncs.take(event.clone());
+                    if let Event::Delete(gone) = event {
+                        seen.forget(&Key::of(gone));
+                    }
+                }),
+            )
+        })
+        .map(Ok)
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(changed, Default::default());
+    let running = Controller::for_stream(own, reader)
+        .with_config(controller::Config::default().concurrency(shared.config.concurrency))
+        .reconcile_on(requests.stream())
+        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .run(
+            reconcile::reconcile,
+            reconcile::error_policy,
+            context.clone(),
+        );
+    context.passes.drain(running).await;
+    watches.shutdown().await;
+}
+
+fn api(shared: &Shared) -> Api<GitSync> {
+    shared.config.scope.api(&shared.client)
+}

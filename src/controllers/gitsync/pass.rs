@@ -76,7 +76,7 @@ pub async fn carry_out(
     tree: &Tree,
     fresh: bool,
 ) -> Result<Done, CarryOutError> {
-    let mut pass = Pass::begin(context, gitsync, memory, &tree.snapshot, fresh).await?;
+    let mut pass = Pass::begin(context, gitsync, memory, &tree.admitted, fresh).await?;
     pass.widen().await?;
     pass.apply().await?;
     pass.prune().await?;

@@ -1,16 +1,16 @@
-//! Where fetches run: each on a thread of its own, in one of two bounded lanes.
+//! Who may fetch at the same time: each fetch is a process of its own, in one of two bounded lanes.
 //!
-//! libgit2 blocks and can't be interrupted, so a remote that stalls holds its thread until its deadline. A GitSync whose
-//! last fetch failed waits in the slow lane: however many remotes stall, those that answer find room.
+//! A remote that stalls holds its process until its deadline. A GitSync whose last fetch failed waits in the slow lane:
+//! however many remotes stall, those that answer find room.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Fetches at the same time of those whose last one was good.
-const FAST: usize = 32;
+const FAST: usize = 16;
 /// Fetches at the same time of those whose last one failed.
-const SLOW: usize = 8;
+const SLOW: usize = 4;
 
 /// The two lanes.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Default for Slots {
     }
 }
 
-/// Held while a fetch runs, by the thread that runs it.
+/// Held while a fetch runs.
 pub type Slot = OwnedSemaphorePermit;
 
 impl Slots {

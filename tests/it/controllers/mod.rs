@@ -42,6 +42,7 @@ pub fn mk_config(namespace: &str, identity: &str) -> ControllerConfig {
         base_domain: Some("work.example.com".to_owned()),
         concurrency: 4,
         state_dir: std::env::temp_dir().join(format!("workstead-it-{namespace}-{identity}")),
+        git_program: env!("CARGO_BIN_EXE_workstead").into(),
         health_address: None,
         webhook_address: None,
         backoff: BackoffSettings {
