@@ -8,6 +8,8 @@ gcc gcc
 libc6-dev /usr/include/stdlib.h
 pkg-config pkg-config
 libseccomp-dev lib:libseccomp
+libssl-dev lib:libssl
+zlib1g-dev lib:zlib
 iproute2 ip
 nftables nft
 iptables iptables

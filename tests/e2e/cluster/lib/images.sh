@@ -157,7 +157,7 @@ image_build_git_server() {
 # The supervisor runs in any image and is static; a target of its own keeps its flags off the rest.
 workstead_binaries() {
   local root target triple folder=release kept name from
-  local -a flags=(--quiet)
+  local -a flags=(--locked)
   root=$(cd "$CLUSTER_DIR/../../.." && pwd)
   [ "$PROFILE" = release ] && flags+=(--release) || folder=debug
   target=$(cd "$root" && cargo metadata --format-version 1 --no-deps | jq -r .target_directory)
@@ -199,7 +199,7 @@ image_build_workstead() {
   echo 'hosts: files dns' >"$WORK/root/etc/nsswitch.conf"
   oci_layer "$WORK/root" "$WORK/layer"
   image_finish workstead "$IMAGE_DIGEST" \
-    '{"Entrypoint": ["/bin/workstead"], "User": "65532:65532", "Env": ["PATH=/bin", "HOME=/tmp"]}' "$WORK/layer"
+    '{"Entrypoint": ["/bin/workstead"], "User": "65532:65532", "Env": ["PATH=/bin", "HOME=/tmp", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"]}' "$WORK/layer"
 }
 
 # images_cluster: what the cluster itself runs. Sets PAUSE_IMAGE, COREDNS_IMAGE and CLUSTER_ARCHIVES.
