@@ -4,15 +4,25 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::{Workspace, WorkspaceClass};
 use crate::model::class;
-use crate::model::fixtures::{CLUSTER, class_with, installation, valid_class, validated, workspace_with};
+use crate::model::fixtures::{
+    CLUSTER, class_with, installation, valid_class, validated, workspace_with,
+};
 use crate::model::workspace::{Inputs, VolumeFacts, validate};
 
 fn rendered(workspace: Value, class: Value) -> Resources {
-    render(&validated(&workspace_with(workspace), &valid_class(class)), 1)
+    render(
+        &validated(&workspace_with(workspace), &valid_class(class)),
+        1,
+    )
 }
 
 fn yaml(resources: &Resources) -> String {
-    resources.to_values().iter().map(|value| serde_yaml::to_string(value).unwrap()).collect::<Vec<_>>().join("---\n")
+    resources
+        .to_values()
+        .iter()
+        .map(|value| serde_yaml::to_string(value).unwrap())
+        .collect::<Vec<_>>()
+        .join("---\n")
 }
 
 #[test]
@@ -45,7 +55,10 @@ fn a_workspace_that_says_everything() {
 #[test]
 fn a_workspace_that_may_reach_nothing() {
     let workspace = json!({"endpoints": [{"name": "web", "port": 8080}]});
-    insta::assert_snapshot!(yaml(&rendered(workspace, json!({"network": {"egress": []}}))));
+    insta::assert_snapshot!(yaml(&rendered(
+        workspace,
+        json!({"network": {"egress": []}})
+    )));
 }
 
 #[test]
@@ -55,7 +68,11 @@ fn a_pinned_revision() {
     let mut inputs = PinInputs::of(&workspace, crate::model::fixtures::start());
     inputs.renderer = "workstead/test".to_owned();
     let template = render(&workspace, 1).template().clone();
-    let pinned = Pinned { name: "api-3".to_owned(), number: 3, pin: Pin { inputs, template } };
+    let pinned = Pinned {
+        name: "api-3".to_owned(),
+        number: 3,
+        pin: Pin { inputs, template },
+    };
     let object = revision(&workspace.identity, &pinned);
     assert_eq!(Pinned::of(&object), Some(pinned));
     insta::assert_snapshot!(serde_yaml::to_string(&object).unwrap());
@@ -63,7 +80,13 @@ fn a_pinned_revision() {
 
 #[test]
 fn a_volume_that_is_kept_has_no_owner_reference_and_one_that_goes_has() {
-    assert_eq!(rendered(json!({}), json!({})).volume.metadata.owner_references, None);
+    assert_eq!(
+        rendered(json!({}), json!({}))
+            .volume
+            .metadata
+            .owner_references,
+        None
+    );
     let goes = rendered(json!({}), json!({"storage": {"retention": "Delete"}}));
     assert!(goes.volume.metadata.owner_references.is_some());
 }
@@ -81,11 +104,19 @@ fn an_existing_volume_keeps_its_storage_class_and_its_size() {
     let class = valid_class(json!({"storage": {"className": "new", "max": "20Gi"}}));
     let installation = installation();
     let inputs = Inputs {
-        workspace: &workspace, class: &class, exceeded: None, volume: Some(&volume), cluster: CLUSTER, installation: &installation,
+        workspace: &workspace,
+        class: &class,
+        exceeded: None,
+        volume: Some(&volume),
+        cluster: CLUSTER,
+        installation: &installation,
     };
     let spec = render(&validate(&inputs).unwrap(), 1).volume.spec.unwrap();
     assert_eq!(spec.storage_class_name.as_deref(), Some("old"));
-    assert_eq!(spec.resources.unwrap().requests.unwrap()["storage"].0, "30Gi");
+    assert_eq!(
+        spec.resources.unwrap().requests.unwrap()["storage"].0,
+        "30Gi"
+    );
 }
 
 #[test]
@@ -93,26 +124,46 @@ fn the_grace_period_is_shorter_than_the_stopping_timer() {
     for (stopping, grace) in [("2s", 1), ("5s", 2), ("20s", 10), ("2m", 30), ("1h", 30)] {
         let resources = rendered(json!({"timeouts": {"stopping": stopping}}), json!({}));
         let spec = resources.template().spec.clone().unwrap();
-        assert_eq!(spec.termination_grace_period_seconds, Some(grace), "{stopping}");
+        assert_eq!(
+            spec.termination_grace_period_seconds,
+            Some(grace),
+            "{stopping}"
+        );
     }
 }
 
 #[test]
 fn a_changed_endpoint_changes_no_pod() {
     let before = rendered(json!({}), json!({}));
-    let after = rendered(json!({"endpoints": [{"name": "web", "port": 3000}]}), json!({}));
+    let after = rendered(
+        json!({"endpoints": [{"name": "web", "port": 3000}]}),
+        json!({}),
+    );
     assert_eq!(before.template(), after.template());
     let changes = changes(&before, &after, false);
-    assert!(changes.iter().all(|change| change.effect == ChangeEffect::Live), "{changes:?}");
-    assert!(changes.iter().any(|change| change.field == "service"), "{changes:?}");
+    assert!(
+        changes
+            .iter()
+            .all(|change| change.effect == ChangeEffect::Live),
+        "{changes:?}"
+    );
+    assert!(
+        changes.iter().any(|change| change.field == "service"),
+        "{changes:?}"
+    );
 }
 
 #[test]
 fn changes_are_told_apart_by_when_they_take_effect() {
     let before = rendered(json!({}), json!({}));
-    let after = rendered(json!({"image": "debian:12", "storage": {"size": "20Gi"}, "timeouts": {"startup": "1m"}}), json!({}));
-    let text: Vec<String> =
-        changes(&before, &after, false).iter().map(|change| format!("{} {:?}", change.field, change.effect)).collect();
+    let after = rendered(
+        json!({"image": "debian:12", "storage": {"size": "20Gi"}, "timeouts": {"startup": "1m"}}),
+        json!({}),
+    );
+    let text: Vec<String> = changes(&before, &after, false)
+        .iter()
+        .map(|change| format!("{} {:?}", change.field, change.effect))
+        .collect();
     assert_eq!(
         text,
         [
@@ -162,33 +213,42 @@ fn any_workspace() -> impl Strategy<Value = Workspace> {
     let env = prop::collection::btree_map("[A-Z_][A-Z0-9_]{0,8}", "[ -~]{0,20}|[$()A]{0,10}", 0..5);
     let labels = prop::collection::btree_map("[a-z]{1,8}(\\.dev/[a-z]{1,4})?", "[a-z]{0,8}", 0..4);
     let memory = proptest::option::of(1..8_u32);
-    (name, endpoints, env, labels, memory, prop::collection::vec("[ -~]{1,10}|[$()A]{1,6}", 0..4), proptest::option::of(2..4000_u32)).prop_map(
-        |(name, endpoints, env, labels, memory, command, stopping)| {
-            let mut ports = std::collections::BTreeSet::new();
-            let endpoints: Vec<Value> = endpoints
-                .into_iter()
-                .filter(|(_, port)| ports.insert(*port))
-                .map(|(name, port)| json!({"name": name, "port": port}))
-                .collect();
-            let env: Vec<Value> = env
-                .into_iter()
-                .filter(|(name, _)| !name.starts_with("WORKSTEAD_"))
-                .map(|(name, value)| json!({"name": name, "value": value}))
-                .collect();
-            let mut spec = json!({"endpoints": endpoints, "env": env, "command": command});
-            if let Some(memory) = memory {
-                spec["resources"] = json!({"limits": {"memory": format!("{memory}Gi")}});
-            }
-            if let Some(stopping) = stopping {
-                spec["timeouts"] = json!({"stopping": format!("{}s", stopping.min(3600))});
-            }
-            let mut workspace = workspace_with(spec);
-            workspace.metadata.name = Some(name);
-            workspace.metadata.labels = Some(labels.clone());
-            workspace.metadata.annotations = Some(labels);
-            workspace
-        },
+    (
+        name,
+        endpoints,
+        env,
+        labels,
+        memory,
+        prop::collection::vec("[ -~]{1,10}|[$()A]{1,6}", 0..4),
+        proptest::option::of(2..4000_u32),
     )
+        .prop_map(
+            |(name, endpoints, env, labels, memory, command, stopping)| {
+                let mut ports = std::collections::BTreeSet::new();
+                let endpoints: Vec<Value> = endpoints
+                    .into_iter()
+                    .filter(|(_, port)| ports.insert(*port))
+                    .map(|(name, port)| json!({"name": name, "port": port}))
+                    .collect();
+                let env: Vec<Value> = env
+                    .into_iter()
+                    .filter(|(name, _)| !name.starts_with("WORKSTEAD_"))
+                    .map(|(name, value)| json!({"name": name, "value": value}))
+                    .collect();
+                let mut spec = json!({"endpoints": endpoints, "env": env, "command": command});
+                if let Some(memory) = memory {
+                    spec["resources"] = json!({"limits": {"memory": format!("{memory}Gi")}});
+                }
+                if let Some(stopping) = stopping {
+                    spec["timeouts"] = json!({"stopping": format!("{}s", stopping.min(3600))});
+                }
+                let mut workspace = workspace_with(spec);
+                workspace.metadata.name = Some(name);
+                workspace.metadata.labels = Some(labels.clone());
+                workspace.metadata.annotations = Some(labels);
+                workspace
+            },
+        )
 }
 
 fn any_class() -> impl Strategy<Value = WorkspaceClass> {
@@ -215,29 +275,50 @@ fn any_class() -> impl Strategy<Value = WorkspaceClass> {
     )
 }
 
-fn valid(workspace: &Workspace, class: &WorkspaceClass) -> Option<crate::model::workspace::ValidatedWorkspace> {
+fn valid(
+    workspace: &Workspace,
+    class: &WorkspaceClass,
+) -> Option<crate::model::workspace::ValidatedWorkspace> {
     let class = class::choose(Some("standard"), "team-a", [class]).ok()?;
     let installation = installation();
-    validate(&Inputs { workspace, class: &class, exceeded: None, volume: None, cluster: CLUSTER, installation: &installation }).ok()
+    validate(&Inputs {
+        workspace,
+        class: &class,
+        exceeded: None,
+        volume: None,
+        cluster: CLUSTER,
+        installation: &installation,
+    })
+    .ok()
 }
 
 /// What must hold for every pod of every workspace, whatever its class says.
 fn check_security(resources: &Resources, class: &WorkspaceClass) -> Result<(), TestCaseError> {
     let spec = resources.template().spec.clone().unwrap();
     prop_assert_eq!(spec.automount_service_account_token, Some(false));
-    prop_assert_eq!(resources.service_account.automount_service_account_token, Some(false));
+    prop_assert_eq!(
+        resources.service_account.automount_service_account_token,
+        Some(false)
+    );
     prop_assert_eq!(spec.enable_service_links, Some(false));
     prop_assert!(spec.host_network.is_none() && spec.host_pid.is_none() && spec.host_ipc.is_none());
     prop_assert_ne!(spec.host_users, Some(true));
     let pod = spec.security_context.clone().unwrap();
-    prop_assert_eq!((pod.run_as_non_root, pod.run_as_group, pod.fs_group), (Some(true), Some(0), Some(0)));
+    prop_assert_eq!(
+        (pod.run_as_non_root, pod.run_as_group, pod.fs_group),
+        (Some(true), Some(0), Some(0))
+    );
     prop_assert_eq!(pod.seccomp_profile.unwrap().type_, "RuntimeDefault");
     prop_assert!(pod.run_as_user.unwrap() > 0);
     prop_assert!(spec.host_users.is_none() || pod.run_as_user.unwrap() <= 65535);
     for volume in spec.volumes.as_deref().unwrap() {
         prop_assert!(volume.host_path.is_none());
     }
-    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+    for container in spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten())
+    {
         let security = container.security_context.clone().unwrap();
         prop_assert_eq!(security.privileged, Some(false));
         prop_assert_eq!(security.run_as_non_root, Some(true));
@@ -247,21 +328,35 @@ fn check_security(resources: &Resources, class: &WorkspaceClass) -> Result<(), T
         prop_assert_eq!(capabilities.add.is_some(), may_gain);
         if may_gain {
             prop_assert!(spec.host_users == Some(false) || spec.runtime_class_name.is_some());
-            prop_assert_eq!(class.spec.pod.as_ref().unwrap().allow_privilege_escalation, Some(true));
+            prop_assert_eq!(
+                class.spec.pod.as_ref().unwrap().allow_privilege_escalation,
+                Some(true)
+            );
         }
         let mounts = container.volume_mounts.as_deref().unwrap();
         prop_assert!(mounts.iter().any(|mount| mount.mount_path == "/projects"));
-        prop_assert!(mounts.iter().any(|mount| mount.mount_path == "/opt/workstead" && mount.read_only == Some(true)));
+        prop_assert!(
+            mounts
+                .iter()
+                .any(|mount| mount.mount_path == "/opt/workstead" && mount.read_only == Some(true))
+        );
         for variable in container.env.as_deref().unwrap_or_default() {
             prop_assert!(variable.value_from.is_none());
         }
     }
     let policy = resources.network_policy.spec.clone().unwrap();
-    prop_assert_eq!(policy.policy_types, Some(vec!["Ingress".to_owned(), "Egress".to_owned()]));
+    prop_assert_eq!(
+        policy.policy_types,
+        Some(vec!["Ingress".to_owned(), "Egress".to_owned()])
+    );
     for rule in policy.ingress.iter().flatten() {
         prop_assert!(rule.ports.as_ref().is_some_and(|ports| !ports.is_empty()));
         for peer in rule.from.as_ref().unwrap() {
-            prop_assert!(peer.namespace_selector.is_some() && peer.pod_selector.is_some() && peer.ip_block.is_none());
+            prop_assert!(
+                peer.namespace_selector.is_some()
+                    && peer.pod_selector.is_some()
+                    && peer.ip_block.is_none()
+            );
         }
     }
     for rule in policy.egress.iter().flatten() {

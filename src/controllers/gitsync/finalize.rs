@@ -115,7 +115,7 @@ pub async fn delete_objects(
     for (id, live) in alive.into_iter().rev() {
         let planned = PlannedDelete { id, uid: live.uid };
         match prune::prune_one(client, &key, &planned).await {
-            Ok(Pruned::Going) => going += 1,
+            Ok(Pruned::Marked | Pruned::Going) => going += 1,
             Ok(Pruned::Deleted | Pruned::NotOurs | Pruned::Kept) => {}
             Err(error) => failure = Some(error),
         }

@@ -313,6 +313,7 @@ impl<'a> Pass<'a> {
                 Ok(Pruned::NotOurs) => {
                     self.deleted.insert(id.clone());
                 }
+                Ok(Pruned::Marked) => self.done.counts.deleted += 1,
                 Ok(Pruned::Going | Pruned::Kept) => {}
                 Err(error) if apply::is_unavailable(error.client_error()) => {
                     return Err(error.into());
@@ -329,7 +330,8 @@ impl<'a> Pass<'a> {
     }
 
     async fn narrow(&mut self) -> Result<(), CarryOutError> {
-        let mut leaving = if self.fresh {
+        // Without a fresh tree the deletes of the plan wait, and the set that they belong to stays together.
+        let mut leaving = if self.fresh || self.plan.deletes.is_empty() {
             self.plan.settled(&self.deleted)
         } else {
             Vec::new()

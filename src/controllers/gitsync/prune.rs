@@ -53,7 +53,9 @@ impl PruneError {
 pub enum Pruned {
     /// It is gone, by us.
     Deleted,
-    /// It is being deleted: somebody's finalizer holds it. It leaves the inventory when it is gone.
+    /// The delete was accepted, and somebody's finalizer holds it. It leaves the inventory when it is gone.
+    Marked,
+    /// It was being deleted already.
     Going,
     /// It was gone already, or is another object by now, or is not ours any more.
     NotOurs,
@@ -99,7 +101,7 @@ pub async fn prune_one(
     };
     match api.delete(&id.name, &parameters).await {
         // The object itself comes back while a finalizer holds it.
-        Ok(answer) if answer.is_left() => Ok(Pruned::Going),
+        Ok(answer) if answer.is_left() => Ok(Pruned::Marked),
         Ok(_) => Ok(Pruned::Deleted),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Pruned::NotOurs),
         Err(source) => Err(PruneError::Delete {

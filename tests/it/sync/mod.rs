@@ -1,12 +1,15 @@
 //! GitSync's pass against a real API server and a real Git server.
 
 mod apply;
+mod drift;
+mod prune;
 mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -177,6 +180,74 @@ impl Fixture {
         .await;
         // What follows the fetch takes a few calls.
         tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+
+    /// Where the controller keeps the repository of a GitSync.
+    pub fn state_path(&self, uid: &str) -> std::path::PathBuf {
+        self.state.path().join("gitsync").join(format!("{uid}.git"))
+    }
+
+    fn maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The stored inventory, as text.
+    pub async fn inventory(&self) -> String {
+        let stored = self.maps().get_opt("team-inventory-0").await.unwrap();
+        stored
+            .and_then(|map| map.data)
+            .and_then(|mut data| data.remove("entries"))
+            .unwrap_or_default()
+    }
+
+    /// Deletes the inventory, or writes nonsense into it.
+    pub async fn lose_inventory(&self, garble: bool) {
+        let name = "team-inventory-0";
+        if garble {
+            let patch = json!({"data": {"entries": "nonsense"}});
+            let params = PatchParams::default();
+            self.maps()
+                .patch(name, &params, &Patch::Merge(&patch))
+                .await
+                .unwrap();
+        } else {
+            self.maps()
+                .delete(name, &DeleteParams::default())
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Waits until the GitSync is gone.
+    pub async fn until_gone(&self) {
+        eventually("the GitSync to be gone", || async {
+            self.gitsyncs()
+                .get_opt(NAME)
+                .await
+                .unwrap()
+                .is_none()
+                .then_some(())
+        })
+        .await;
+    }
+
+    /// What `kubectl apply` does with a file, by the real kubectl.
+    pub async fn kubectl_apply(&self, file: &str) {
+        let path = self.state.path().join("applied.yaml");
+        std::fs::write(&path, file).unwrap();
+        let mut kubectl = self.plane.kubectl();
+        kubectl
+            .args(["apply", "--namespace", &self.namespace, "--filename"])
+            .arg(&path);
+        let output = tokio::task::spawn_blocking(move || kubectl.output())
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// A namespace beside that of the fixture.
