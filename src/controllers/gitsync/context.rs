@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::fights::Fights;
+use super::outcome::Counts;
 use super::requests::Requests;
 use super::slots::Slots;
 use super::watch::Watched;
@@ -107,6 +108,8 @@ pub struct Memory {
     pub retries: u32,
     /// Objects that differ from what we left although nothing that Git sets does, as they were when that was seen.
     pub clean: HashMap<ObjectId, Live>,
+    /// What was written and not yet told.
+    pub counts: Counts,
     /// Corrections of drift.
     pub fights: Fights,
 }

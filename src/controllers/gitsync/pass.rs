@@ -12,7 +12,6 @@ use super::context::{Context, Memory, Tree};
 use super::inventory::{self, Order, Store, StoreError};
 use super::kinds;
 use super::live::{self, LiveError};
-use super::outcome::Counts;
 use super::prune::{self, PruneError, Pruned};
 use crate::api::GitSync;
 use crate::api::gitsync::PruneBlocked;
@@ -46,8 +45,6 @@ pub enum CarryOutError {
 pub struct Done {
     /// What stands against single files and objects, sorted.
     pub errors: Vec<SourceError>,
-    /// What was written for this commit.
-    pub counts: Counts,
     /// How many objects are kept applied.
     pub objects: usize,
     /// Deletes that wait for approval.
@@ -241,8 +238,8 @@ impl<'a> Pass<'a> {
         match correction {
             Some(what) if written.changed => self.note_correction(planned, &written, what).await,
             Some(_) => {}
-            None if planned.change == Change::Create => self.done.counts.created += 1,
-            None if written.changed => self.done.counts.updated += 1,
+            None if planned.change == Change::Create => self.memory.counts.created += 1,
+            None if written.changed => self.memory.counts.updated += 1,
             None => {}
         }
     }
@@ -308,12 +305,12 @@ impl<'a> Pass<'a> {
                 Ok(Pruned::Deleted) => {
                     self.context.watched.expect_gone(id);
                     self.deleted.insert(id.clone());
-                    self.done.counts.deleted += 1;
+                    self.memory.counts.deleted += 1;
                 }
                 Ok(Pruned::NotOurs) => {
                     self.deleted.insert(id.clone());
                 }
-                Ok(Pruned::Marked) => self.done.counts.deleted += 1,
+                Ok(Pruned::Marked) => self.memory.counts.deleted += 1,
                 Ok(Pruned::Going | Pruned::Kept) => {}
                 Err(error) if apply::is_unavailable(error.client_error()) => {
                     return Err(error.into());

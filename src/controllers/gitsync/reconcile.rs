@@ -161,10 +161,7 @@ async fn one_pass(
             outcome.webhook_path = webhook_path;
             outcome.result = ending;
             memory.cut_off = 0;
-            if let Some((echo, after)) = request {
-                outcome.handled_request = Some(echo);
-                memory.requests = Some(after);
-            }
+            outcome.handled_request = request.as_ref().map(|(echo, _)| echo.clone());
             (wait, None)
         }
         Err(error) => {
@@ -186,19 +183,23 @@ async fn one_pass(
         }
     };
     let reported = report::report(context, gitsync, &outcome).await;
-    match failure {
+    if let Some(error) = failure {
         // The cause is worth more than what came of telling it.
-        Some(error) => Err(error),
-        None => {
-            reported?;
-            let more = asked.next(memory.requests.as_ref(), None).is_some();
-            Ok(match wait {
-                _ if more => Action::requeue(Duration::ZERO),
-                Some(wait) => Action::requeue(wait),
-                None => Action::await_change(),
-            })
-        }
+        return Err(error);
     }
+    if reported.is_err() {
+        // What is only known from this fetch has to be told by the next one.
+        memory.next_fetch = None;
+    }
+    reported?;
+    memory.counts = Counts::default();
+    memory.requests = Some(request.map_or_else(|| asked.clone(), |(_, after)| after));
+    let more = asked.next(memory.requests.as_ref(), None).is_some();
+    Ok(match wait {
+        _ if more => Action::requeue(Duration::ZERO),
+        Some(wait) => Action::requeue(wait),
+        None => Action::await_change(),
+    })
 }
 
 /// Step 1. `Some` when the pass ends here.
@@ -471,7 +472,6 @@ impl Work<'_> {
         } else {
             self.memory.retries = 0;
         }
-        let counts: Counts = done.counts;
         Ended {
             webhook_path: None,
             ending: Ending::Applied(Applied {
@@ -479,7 +479,7 @@ impl Work<'_> {
                 at: self.now,
                 fetch_error: self.memory.fetch_error.clone(),
                 errors: done.errors,
-                counts,
+                counts: self.memory.counts,
                 objects: done.objects,
                 blocked: done.blocked,
                 history,

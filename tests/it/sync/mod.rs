@@ -1,8 +1,10 @@
 //! GitSync's pass against a real API server and a real Git server.
 
 mod apply;
+mod crash;
 mod drift;
 mod prune;
+mod remote;
 mod webhook;
 
 use std::collections::BTreeMap;
