@@ -15,6 +15,7 @@ mod docs;
 mod examples;
 mod faults;
 mod git_server;
+mod gitsync;
 mod house;
 mod kit;
 mod readme;

@@ -1,0 +1,1 @@
+//! The offline verdict is that of the server's strict dry run (I8).
