@@ -81,9 +81,9 @@ async fn a_server_that_breaks_off_or_lies_is_an_error_and_no_panic() {
 #[tokio::test]
 async fn a_pack_that_was_tampered_with_is_not_taken() {
     let flip = Behaviour::Tamper(Arc::new(|mut bytes: Vec<u8>| {
-        // In the pack's own checksum: before it come words for people, behind it the end of the stream.
-        let place = bytes.len().saturating_sub(15);
-        bytes[place] ^= 0xff;
+        let pack = bytes.windows(4).position(|word| word == b"PACK").unwrap();
+        // Behind the head of the pack, in the first object.
+        bytes[pack + 20] ^= 0xff;
         bytes
     }));
     fails_then_recovers(On::Pack, flip, "GS105").await;
