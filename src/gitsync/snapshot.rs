@@ -11,7 +11,7 @@ use crate::api::GROUP;
 use crate::api::gitsync::SyncedKind;
 use crate::gitsync::rules::ObjectRules;
 use crate::gitsync::tree::Tree;
-use crate::gitsync::verdict::{Finding, Verdict};
+use crate::gitsync::verdict::{Finding, Verdict, prune_nulls};
 use crate::model::sync::{
     Code, ObjectId, Snapshot, SourceError, SourceFile, SourceObject, value_digest,
 };
@@ -333,6 +333,7 @@ fn missing(root: &Node, field: &str) -> String {
 
 /// What is applied: as written, with the namespace filled in and without what only a server sets.
 fn desired(mut value: Value, id: &ObjectId) -> Value {
+    prune_nulls(id.kind, &mut value);
     let Some(map) = value.as_object_mut() else {
         return value;
     };

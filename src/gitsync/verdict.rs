@@ -18,6 +18,7 @@ use crate::api::gitsync::SyncedKind;
 use crate::yaml::{Step, parse_path, path_text};
 
 use schema::Schema;
+use walk::Nulls;
 
 /// What kind of fault; some keep the server from evaluating rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,6 +107,20 @@ fn compile(crd: &CustomResourceDefinition, unsupported: &mut Vec<String>) -> Opt
     })
 }
 
+/// Takes fields away that are null and may not be: left out, as the server reads them when an object is created. Applied
+/// on the server's side they would be refused instead.
+pub fn prune_nulls(kind: SyncedKind, object: &mut Value) {
+    if let (Some(definition), Value::Object(map)) = (DEFINITIONS.get(&kind), object) {
+        for (field, value) in map {
+            if let Some(schema) = definition.schema.property(field)
+                && field != "metadata"
+            {
+                walk::prune_nulls(schema, value, Nulls::Forbidden);
+            }
+        }
+    }
+}
+
 /// Gives verdicts. Make one for many objects: it holds the functions that rules call.
 pub struct Verdict {
     rules: Validator,
@@ -142,7 +157,7 @@ impl Verdict {
         if let Value::Object(map) = &mut bare {
             map.shift_remove("status");
         }
-        walk::prune_nulls(&definition.schema, &mut bare);
+        walk::prune_nulls(&definition.schema, &mut bare, Nulls::Forbidden);
         walk::find_wrong(&definition.schema, &bare, &mut found);
         if !found.iter().any(Finding::blocks_rules) {
             self.broken_rules(definition, object, bare, old, &mut found);
@@ -158,6 +173,7 @@ impl Verdict {
         old: Option<&Value>,
         found: &mut Vec<Finding>,
     ) {
+        walk::prune_nulls(&definition.schema, &mut bare, Nulls::All);
         if let (Value::Object(map), Some(metadata)) = (&mut bare, object.get("metadata")) {
             map.insert("metadata".to_owned(), metadata.clone());
         }

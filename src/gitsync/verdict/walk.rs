@@ -79,22 +79,34 @@ fn distance(known: &str, written: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// Takes away what is null and may not be, as the server does before it looks at anything else.
-pub(super) fn prune_nulls(schema: &Schema, value: &mut Value) {
+/// Which fields that are null are taken away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nulls {
+    /// Those that may not be null, as the server does before it looks at anything else.
+    Forbidden,
+    /// All, as the server does before it evaluates the rules of a field.
+    All,
+}
+
+/// Takes fields away that are null.
+pub(super) fn prune_nulls(schema: &Schema, value: &mut Value, which: Nulls) {
     match value {
         Value::Object(map) => {
             map.retain(|name, inner| {
-                !inner.is_null() || schema.property(name).is_none_or(|p| p.nullable)
+                let may_be = schema.property(name).is_none_or(|p| p.nullable);
+                !inner.is_null() || (may_be && which == Nulls::Forbidden)
             });
             for (name, inner) in map {
                 if let Some(property) = schema.property(name) {
-                    prune_nulls(property, inner);
+                    prune_nulls(property, inner, which);
                 }
             }
         }
         Value::Array(items) => {
             if let Some(schema) = &schema.items {
-                items.iter_mut().for_each(|item| prune_nulls(schema, item));
+                items
+                    .iter_mut()
+                    .for_each(|item| prune_nulls(schema, item, which));
             }
         }
         _ => {}
@@ -121,10 +133,11 @@ impl Walk<'_> {
     }
 
     fn value(&mut self, schema: &Schema, value: &Value) {
-        if value.is_null() && (schema.nullable || schema.type_ == Type::Any) {
+        let may_be_null = schema.nullable || schema.type_ == Type::Any;
+        if value.is_null() && may_be_null && schema.allowed.is_empty() {
             return;
         }
-        if !fits(schema.type_, value) {
+        if !(value.is_null() && may_be_null) && !fits(schema.type_, value) {
             self.report(Fault::Type, wrong_type(schema.type_, value));
             return;
         }
