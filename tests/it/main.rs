@@ -20,6 +20,7 @@ mod house;
 mod kit;
 mod readme;
 mod sync;
+mod workspace;
 
 /// An object from its literal form.
 fn object<K: serde::de::DeserializeOwned>(value: serde_json::Value) -> K {

@@ -1,0 +1,45 @@
+//! From created to Running.
+
+use serde_json::json;
+use workstead::api::workspace::{ActualState, StartStep};
+use workstead::testkit::faults::lines;
+
+use super::{World, writes_since};
+
+#[tokio::test]
+async fn a_workspace_starts_with_few_writes_and_an_idle_pass_writes_nothing() {
+    let world = World::new("start").await;
+    let process = world.start();
+    let status = world.run("dev", json!({})).await;
+    world.settle().await;
+    let writes = writes_since(&world.faults, 0);
+    let writes: Vec<_> = writes
+        .into_iter()
+        .filter(|call| call.resource() != "workspaceclasses")
+        .collect();
+    assert!(writes.len() <= 15, "{}", lines(&writes));
+    println!("{}", lines(&writes));
+    let ready = status
+        .conditions
+        .iter()
+        .find(|c| c.type_ == "Ready")
+        .unwrap();
+    assert_eq!(ready.status, "True");
+    assert_eq!(status.url.as_deref(), Some("https://dev.work.example.com"));
+    let steps: Vec<StartStep> = status.timeline.iter().map(|step| step.step).collect();
+    assert_eq!(steps.first(), Some(&StartStep::Applied));
+    assert_eq!(steps.last(), Some(&StartStep::Running));
+
+    // Another process takes over, looks at everything, and has nothing to write but its lease.
+    process.stop().await.unwrap();
+    let mark = world.faults.mark();
+    let process = world.start();
+    super::until_passed(&process).await;
+    world.settle().await;
+    assert_eq!(lines(&writes_since(&world.faults, mark)), "");
+    assert_eq!(
+        world.status("dev").await.actual_state,
+        Some(ActualState::Running)
+    );
+    process.stop().await.unwrap();
+}
