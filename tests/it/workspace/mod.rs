@@ -1,7 +1,12 @@
 //! The Workspace controller against a real API server and a real controller-manager: Deployments make pods, owners take
 //! their dependants along. What a kubelet does, the test does.
 
+mod faults;
+mod limits;
+mod repair;
 mod start;
+mod states;
+mod takeover;
 
 use std::collections::BTreeMap;
 
@@ -214,6 +219,43 @@ impl World {
         self.create(name, spec).await;
         self.make_ready(name).await;
         self.until_state(name, ActualState::Running).await
+    }
+
+    /// A kubelet that makes every pod ready, until the value is dropped.
+    pub fn auto_ready(&self) -> tokio::task::JoinSet<()> {
+        let pods: Api<Pod> = self.api();
+        let kubelet = self.kubelet.clone();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async move {
+            loop {
+                for pod in pods.list(&ListParams::default()).await.unwrap() {
+                    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+                    if phase == Some("Pending") {
+                        // It may be gone by now.
+                        let _ = kubelet.report(&pod.name_any(), &PodStep::Ready).await;
+                    }
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        });
+        tasks
+    }
+
+    /// Starts a controller that makes one pass at a time: the order of its calls is always the same.
+    pub fn start_one_at_a_time(&self) -> Process {
+        let config = ControllerConfig {
+            concurrency: 1,
+            ..self.config("one")
+        };
+        self.start_with(config, Parts::default())
+    }
+
+    /// Waits until a state is reached, for long.
+    pub async fn reaches(&self, name: &str, state: ActualState) {
+        eventually("a state", || async {
+            (self.status(name).await.actual_state == Some(state)).then_some(())
+        })
+        .await;
     }
 
     /// All children, without what differs from run to run.

@@ -1,0 +1,177 @@
+//! What others do to children is undone; what belongs to others is left alone.
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use workstead::api::Workspace;
+use workstead::api::workspace::{ActualState, Cause};
+use workstead::testkit::wait::eventually;
+
+use super::World;
+use crate::object;
+
+async fn until_same(world: &World, wanted: &std::collections::BTreeMap<String, Value>, what: &str) {
+    eventually(what, || async {
+        (world.children().await == *wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_child_that_is_deleted_comes_back_as_it_was() {
+    let world = World::new("deleted").await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    world.settle().await;
+    let wanted = world.children().await;
+    world.delete::<Service>("ws-dev").await;
+    until_same(&world, &wanted, "the Service to come back").await;
+    world.delete::<NetworkPolicy>("dev").await;
+    until_same(&world, &wanted, "the NetworkPolicy to come back").await;
+    world.delete::<ServiceAccount>("dev").await;
+    until_same(&world, &wanted, "the ServiceAccount to come back").await;
+    world.delete::<Deployment>("dev").await;
+    until_same(&world, &wanted, "the Deployment to come back").await;
+    world.make_ready("dev").await;
+    world.until_state("dev", ActualState::Running).await;
+    assert!(wanted.contains_key("ControllerRevision dev-1"));
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_pin_restarts_nothing() {
+    let world = World::new("pin").await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    let pod = world.pod("dev", None).await;
+    world.delete::<ControllerRevision>("dev-1").await;
+    eventually("the pin to come back", || async {
+        world
+            .api::<ControllerRevision>()
+            .get_opt("dev-1")
+            .await
+            .unwrap()
+    })
+    .await;
+    world.settle().await;
+    assert_eq!(world.pod("dev", None).await, pod);
+    assert_eq!(
+        world.status("dev").await.actual_state,
+        Some(ActualState::Running)
+    );
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_child_that_is_edited_by_hand_is_put_right_and_what_others_add_stays() {
+    let world = World::new("edited").await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    world.settle().await;
+    let merge = PatchParams::default();
+    let services = world.api::<Service>();
+    let edit = json!({
+        "metadata": {"annotations": {"example.com/note": "mine"}},
+        "spec": {"selector": {"workstead.dev/workspace-uid": "other"}},
+    });
+    services
+        .patch("ws-dev", &merge, &Patch::Merge(edit))
+        .await
+        .unwrap();
+    let uid = world
+        .api::<Workspace>()
+        .get("dev")
+        .await
+        .unwrap()
+        .uid()
+        .unwrap();
+    let service = eventually("the selector to be put right", || async {
+        let service = services.get("ws-dev").await.unwrap();
+        let selector = service.spec.as_ref()?.selector.clone()?;
+        (selector.get("workstead.dev/workspace-uid") == Some(&uid)).then_some(service)
+    })
+    .await;
+    assert_eq!(service.annotations()["example.com/note"], "mine");
+
+    let policies = world.api::<NetworkPolicy>();
+    let open = json!({"spec": {"egress": [{}]}});
+    policies
+        .patch("dev", &merge, &Patch::Merge(open))
+        .await
+        .unwrap();
+    eventually("the policy to be closed again", || async {
+        let egress = policies.get("dev").await.unwrap().spec?.egress?;
+        egress.iter().all(|rule| rule.to.is_some()).then_some(())
+    })
+    .await;
+
+    let deployments = world.api::<Deployment>();
+    let scaled = json!({"spec": {"replicas": 3}});
+    deployments
+        .patch("dev", &merge, &Patch::Merge(scaled))
+        .await
+        .unwrap();
+    eventually("the replicas to be one again", || async {
+        (deployments.get("dev").await.unwrap().spec?.replicas == Some(1)).then_some(())
+    })
+    .await;
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_foreign_object_of_a_childs_name_is_untouched_and_named() {
+    let world = World::new("foreign").await;
+    let service: Service = object(json!({
+        "metadata": {"name": "ws-dev"}, "spec": {"ports": [{"port": 80}], "selector": {"app": "theirs"}},
+    }));
+    let before = world
+        .api()
+        .create(&PostParams::default(), &service)
+        .await
+        .unwrap();
+    let process = world.start();
+    world.create("dev", json!({})).await;
+    let status = world.until_state("dev", ActualState::Error).await;
+    let failure = status.failure.unwrap();
+    assert_eq!(failure.cause, Cause::ApplyRejected);
+    assert!(failure.message.contains("Service ws-dev"), "{failure:?}");
+    assert!(world.pods("dev").await.is_empty(), "it must not start");
+    let after = world.api::<Service>().get("ws-dev").await.unwrap();
+    assert_eq!(before, after);
+
+    // When it is gone, the workspace starts by itself.
+    world.delete::<Service>("ws-dev").await;
+    world.make_ready("dev").await;
+    let status = world.until_state("dev", ActualState::Running).await;
+    assert_eq!(status.failure, None);
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_workspace_takes_its_children_along_but_not_its_volume() {
+    let world = World::new("gone").await;
+    let process = world.start();
+    let bystander: ConfigMap = object(json!({"metadata": {"name": "theirs"}}));
+    world
+        .api()
+        .create(&PostParams::default(), &bystander)
+        .await
+        .unwrap();
+    world.run("dev", json!({})).await;
+    world.delete::<Workspace>("dev").await;
+    eventually("the children to go", || async {
+        let left: Vec<String> = world.children().await.into_keys().collect();
+        (left == ["PersistentVolumeClaim dev-home"]).then_some(())
+    })
+    .await;
+    world.settle().await;
+    // A new one of the same owner adopts it; the claim is the same object.
+    let claims = world.api::<PersistentVolumeClaim>();
+    let old = claims.get("dev-home").await.unwrap();
+    world.run("dev", json!({})).await;
+    assert_eq!(claims.get("dev-home").await.unwrap().uid(), old.uid());
+    process.stop().await.unwrap();
+}

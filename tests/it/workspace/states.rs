@@ -1,0 +1,264 @@
+//! Stop, start, restart, terminate.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::ResourceExt as _;
+use serde_json::json;
+use workstead::api::Workspace;
+use workstead::api::workspace::{ActualState, Cause, EffectiveDesiredState};
+use workstead::testkit::faults::lines;
+use workstead::testkit::kubelet::{PodStep, mk_node};
+use workstead::testkit::wait::eventually;
+
+use super::{World, writes_since};
+
+#[tokio::test]
+async fn a_stopped_workspace_has_no_pod_keeps_its_volume_and_starts_again() {
+    let world = World::new("stop").await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    let first = world.pod("dev", None).await;
+    world
+        .change("dev", json!({"spec": {"desiredState": "Stopped"}}))
+        .await;
+    let status = world.until_state("dev", ActualState::Stopped).await;
+    let ready = status
+        .conditions
+        .iter()
+        .find(|c| c.type_ == "Ready")
+        .unwrap();
+    assert_eq!(
+        ready.status, "True",
+        "a stopped one that should be stopped is ready"
+    );
+    assert!(world.pods("dev").await.is_empty());
+    assert!(
+        world
+            .api::<PersistentVolumeClaim>()
+            .get_opt("dev-home")
+            .await
+            .unwrap()
+            .is_some()
+    );
+    world.settle().await;
+    let mark = world.faults.mark();
+    world
+        .change("dev", json!({"spec": {"desiredState": "Running"}}))
+        .await;
+    let second = world.pod("dev", Some(&first)).await;
+    world
+        .kubelet
+        .report(&second, &PodStep::Ready)
+        .await
+        .unwrap();
+    world.until_state("dev", ActualState::Running).await;
+    let writes = writes_since(&world.faults, mark);
+    assert!(writes.len() <= 15, "{}", lines(&writes));
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_goes_through_a_stop_that_was_seen() {
+    let world = World::new("restart").await;
+    mk_node(world.client.clone(), &world.namespace)
+        .await
+        .unwrap();
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    let first = world.pod("dev", None).await;
+    // On a node: its deletion waits for the kubelet.
+    world.kubelet.bind(&first, &world.namespace).await.unwrap();
+    world.kubelet.report(&first, &PodStep::Ready).await.unwrap();
+    let asked = json!({"metadata": {"annotations": {"workstead.dev/restart-requested-at": "now"}}});
+    world.change("dev", asked).await;
+    let status = world.until_state("dev", ActualState::Stopping).await;
+    assert_eq!(
+        status.desired_state,
+        Some(EffectiveDesiredState::RestartRequested)
+    );
+    world.settle().await;
+    // The old pod may still write to the volume: no new one beside it, however long it takes.
+    let replicas = world
+        .api::<Deployment>()
+        .get("dev")
+        .await
+        .unwrap()
+        .spec
+        .unwrap()
+        .replicas;
+    assert_eq!(replicas, Some(0));
+    assert_eq!(world.status("dev").await.last_handled_restart_at, None);
+    world
+        .kubelet
+        .remove_pods("workstead.dev/workspace=dev")
+        .await
+        .unwrap();
+    let second = world.pod("dev", Some(&first)).await;
+    world
+        .kubelet
+        .report(&second, &PodStep::Ready)
+        .await
+        .unwrap();
+    let status = world.until_state("dev", ActualState::Running).await;
+    assert_eq!(status.last_handled_restart_at.as_deref(), Some("now"));
+    assert_eq!(status.restart, None);
+    world.settle().await;
+    assert_eq!(world.pod("dev", None).await, second, "once is enough");
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pod_that_does_not_go_makes_the_stop_stuck_and_is_never_forced() {
+    let world = World::with_class("stuck", json!({"timeouts": {"stopping": "2s"}})).await;
+    mk_node(world.client.clone(), &world.namespace)
+        .await
+        .unwrap();
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    let pod = world.pod("dev", None).await;
+    world.kubelet.bind(&pod, &world.namespace).await.unwrap();
+    world
+        .change("dev", json!({"spec": {"desiredState": "Stopped"}}))
+        .await;
+    let status = world.until_state("dev", ActualState::Failed).await;
+    let failure = status.failure.unwrap();
+    assert_eq!(failure.cause, Cause::StopStuck);
+    assert!(
+        failure.next_step.contains(&world.namespace),
+        "it names the node: {failure:?}"
+    );
+    world
+        .kubelet
+        .remove_pods("workstead.dev/workspace=dev")
+        .await
+        .unwrap();
+    let status = world.until_state("dev", ActualState::Stopped).await;
+    assert_eq!(status.failure, None, "recovery clears the failure");
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_terminated_workspace_keeps_its_volume_and_is_never_revived() {
+    let world = World::new("terminated").await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    world
+        .change("dev", json!({"spec": {"desiredState": "Terminated"}}))
+        .await;
+    let status = world.until_state("dev", ActualState::Terminated).await;
+    let volume = status.volume.unwrap();
+    assert!(volume.retained && volume.name == "dev-home", "{volume:?}");
+    let left: Vec<String> = world.children().await.into_keys().collect();
+    assert_eq!(left, ["PersistentVolumeClaim dev-home"]);
+    world.settle().await;
+    let mark = world.faults.mark();
+    world
+        .change("dev", json!({"spec": {"desiredState": "Running"}}))
+        .await;
+    world
+        .until("dev", "the change to be seen", |s| {
+            s.actual_state == Some(ActualState::Terminated)
+        })
+        .await;
+    world.settle().await;
+    assert!(
+        writes_since(&world.faults, mark)
+            .iter()
+            .all(|call| call.subresource() == "status")
+    );
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn where_the_class_deletes_volumes_a_terminated_workspace_leaves_nothing() {
+    let world = World::with_class("delete", json!({"storage": {"retention": "Delete"}})).await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    world
+        .change("dev", json!({"spec": {"desiredState": "Terminated"}}))
+        .await;
+    let status = world.until_state("dev", ActualState::Terminated).await;
+    assert_eq!(status.volume, None);
+    assert!(world.children().await.is_empty());
+    // And one whose Workspace is deleted goes with it.
+    world.run("other", json!({})).await;
+    world.delete::<Workspace>("other").await;
+    eventually("everything to go", || async {
+        world.children().await.is_empty().then_some(())
+    })
+    .await;
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_crashing_command_shows_its_log_and_recovers_by_itself() {
+    let world = World::new("crashloop").await;
+    let process = world.start();
+    world.create("dev", json!({"command": ["false"]})).await;
+    let pod = world.pod("dev", None).await;
+    let crash = PodStep::CrashLoop {
+        exit_code: 1,
+        reason: "Error".to_owned(),
+        message: "no such file: config.yaml".to_owned(),
+        restarts: 2,
+    };
+    world.kubelet.report(&pod, &crash).await.unwrap();
+    let status = world.until_state("dev", ActualState::Failed).await;
+    let failure = status.failure.unwrap();
+    assert_eq!(failure.cause, Cause::CrashLoop);
+    assert!(
+        failure.evidence.contains("no such file: config.yaml"),
+        "{failure:?}"
+    );
+    assert_eq!(
+        world.pods("dev").await.len(),
+        1,
+        "failure does not scale down"
+    );
+    world.kubelet.report(&pod, &PodStep::Ready).await.unwrap();
+    let status = world.until_state("dev", ActualState::Running).await;
+    assert_eq!(status.failure, None);
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn of_many_evicted_pods_the_newest_is_kept_and_all_are_counted() {
+    let world = World::new("evicted").await;
+    let process = world.start();
+    world.create("dev", json!({})).await;
+    let evicted = PodStep::Failed {
+        reason: "Evicted".to_owned(),
+        message: "The node was low on resource: memory.".to_owned(),
+    };
+    let mut last = None;
+    for _ in 0..3 {
+        let pod = eventually("a pod that lives", || async {
+            let pods = world.pods("dev").await;
+            pods.iter()
+                .find(|pod| pod.status.as_ref().unwrap().phase.as_deref() == Some("Pending"))
+                .map(|pod| pod.name_any())
+        })
+        .await;
+        world.kubelet.report(&pod, &evicted).await.unwrap();
+        last = Some(pod);
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    }
+    let last = last.unwrap();
+    eventually("the older dead pods to go", || async {
+        let mut dead: Vec<String> = world
+            .pods("dev")
+            .await
+            .iter()
+            .filter(|pod| pod.status.as_ref().unwrap().phase.as_deref() == Some("Failed"))
+            .map(|pod| pod.name_any())
+            .collect();
+        (dead.len() == 1 && dead.pop().as_ref() == Some(&last)).then_some(())
+    })
+    .await;
+    world
+        .until("dev", "all to be counted", |status| {
+            status.pod.as_ref().and_then(|pod| pod.rejected) == Some(2)
+        })
+        .await;
+    process.stop().await.unwrap();
+}
