@@ -245,7 +245,17 @@ fn is_unrecorded(question: &TemplateQuestion<'_>, pinned: &Pinned) -> bool {
         started_at: question.inputs.started_at.clone(),
         ..pinned.pin.inputs.clone()
     };
-    recorded.is_some_and(|recorded| recorded != pinned.name)
+    // An old one comes from a restore, or from a controller that was away for long: its startup timer would be over at
+    // once.
+    let age = question
+        .inputs
+        .started_at
+        .0
+        .duration_since(pinned.pin.inputs.started_at.0)
+        .as_millis();
+    let startup = i128::from(pinned.pin.inputs.deadlines.startup.milliseconds());
+    recorded != Some(pinned.name.as_str())
+        && age < startup
         && pinned.pin.template == *question.rendered
         && same_inputs == *question.inputs
 }

@@ -1,6 +1,6 @@
 //! Faults between the controller and the API server: whatever happens, it comes to the same.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,10 +17,14 @@ fn counts(call: &Call) -> bool {
     !call.is_watch() && !matches!(call.resource(), "leases" | "events")
 }
 
-/// Picks the call of this number among those that count.
-fn nth_call(number: usize) -> When {
+/// Picks the call of this number among the writes, or among the reads.
+fn nth_call(is_write: bool, number: usize) -> When {
     let seen = AtomicUsize::new(0);
-    When::matching(move |call| counts(call) && seen.fetch_add(1, Ordering::Relaxed) == number)
+    When::matching(move |call| {
+        counts(call)
+            && call.is_write() == is_write
+            && seen.fetch_add(1, Ordering::Relaxed) == number
+    })
 }
 
 /// Children and the parts of the status that do not depend on the moment.
@@ -40,6 +44,19 @@ async fn outcome(world: &World) -> (BTreeMap<String, Value>, Value) {
         "generation": status.observed_generation, "restart": status.restart,
     });
     (children, status)
+}
+
+/// Fails with what differs, and nothing else.
+fn assert_same(
+    (got, got_status): &(BTreeMap<String, Value>, Value),
+    (wanted, wanted_status): &(BTreeMap<String, Value>, Value),
+    when: &str,
+) {
+    let names: BTreeSet<&String> = got.keys().chain(wanted.keys()).collect();
+    for name in names {
+        assert_eq!(got.get(name), wanted.get(name), "{name} {when}");
+    }
+    assert_eq!(got_status, wanted_status, "the status {when}");
 }
 
 /// Starts a Workspace under a fault, kills the controller if that was a crash, and lets a healthy one finish.
@@ -82,22 +99,29 @@ async fn start_under(when: When, cut: Option<Cut>) -> (bool, (BTreeMap<String, V
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_call_in_either_form_comes_to_the_same() {
-    let (_, wanted) = start_under(nth_call(usize::MAX), Some(Cut::RequestLost)).await;
-    let runs = (0..24).flat_map(|call| Cut::BOTH.map(|cut| (call, cut)));
-    let results: Vec<_> = futures::stream::iter(runs)
-        .map(async |(call, cut)| (call, cut, start_under(nth_call(call), Some(cut)).await))
-        .buffer_unordered(12)
+    let (_, wanted) = start_under(nth_call(true, usize::MAX), Some(Cut::RequestLost)).await;
+    let writes = (0..14).flat_map(|call| Cut::BOTH.map(|cut| (true, call, cut)));
+    // To a read it is the same whether the request or the reply was lost.
+    let reads = (0..30).map(|call| (false, call, Cut::ReplyLost));
+    let results: Vec<_> = futures::stream::iter(writes.chain(reads))
+        .map(async |(is_write, call, cut)| {
+            let run = start_under(nth_call(is_write, call), Some(cut)).await;
+            (is_write, call, cut, run)
+        })
+        .buffer_unordered(16)
         .collect()
         .await;
-    let crashes = results
-        .iter()
-        .filter(|(_, _, (crashed, _))| *crashed)
-        .count();
-    assert!(
-        crashes > 30,
-        "only {crashes} of {} runs crashed",
-        results.len()
-    );
+    for (kind, least, most) in [(true, 8, 13), (false, 15, 29)] {
+        let crashed = |(is_write, call, _, (crashed, _)): &(bool, usize, Cut, (bool, _))| {
+            (*is_write == kind && *crashed).then_some(*call)
+        };
+        // The last numbers are beyond the last call: all calls were met.
+        let last = results.iter().filter_map(crashed).max();
+        assert!(
+            last.is_some_and(|last| (least..most).contains(&last)),
+            "{kind} {last:?}"
+        );
+    }
     for (call, cut, (_, got)) in results {
         assert_eq!(got, wanted, "after a crash at call {call}, {cut:?}");
     }
@@ -105,13 +129,13 @@ async fn a_crash_at_any_call_in_either_form_comes_to_the_same() {
 
 #[tokio::test]
 async fn a_conflict_on_every_write_is_tried_again_and_comes_to_the_same() {
-    let (_, wanted) = start_under(nth_call(usize::MAX), Some(Cut::RequestLost)).await;
+    let (_, wanted) = start_under(nth_call(true, usize::MAX), Some(Cut::RequestLost)).await;
     let met = Mutex::new(HashSet::new());
     let first_of_each = When::matching(move |call| {
         counts(call) && call.is_write() && met.lock().unwrap().insert(call.path.clone())
     });
     let (_, got) = start_under(first_of_each, None).await;
-    assert_eq!(got, wanted);
+    assert_same(&got, &wanted, "after a conflict on every write");
 }
 
 #[tokio::test]
