@@ -74,6 +74,16 @@ lock_take() {
 
 lock_drop() { exec 9>&-; }
 
+# detach [FD]: for what stays after this command: it must not hold the caller's files and locks, whatever
+# their numbers. FD is kept.
+detach() {
+  local fd
+  for fd in /proc/self/fd/*; do
+    fd=${fd##*/}
+    [ "$fd" -le 2 ] || [ "$fd" = "${1:-}" ] || eval "exec $fd>&-"
+  done
+}
+
 # become_root ARG...: run this command again as root, with this user's places. Namespaces, mounts and
 # cgroups need it; builds do not, and stay the user's.
 become_root() {

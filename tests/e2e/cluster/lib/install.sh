@@ -79,21 +79,30 @@ install_git_server() {
   rm -f "$folder.tar.gz"
 }
 
-# install_examples: the namespace, the class and the GitSync, and the token that its webhook and the Git
-# server share.
-install_examples() {
-  local platform=$ROOT/examples/workspaces/platform token namespace name
+# share_token: what signs the reports of pushes. The Git server and the GitSync both know it; it comes
+# before the server, whose pod would otherwise see it only after a minute.
+share_token() {
+  local token namespace name
   token=$(kube -n "$EXAMPLES_NAMESPACE" get secret examples-webhook -o jsonpath='{.data.token}' 2>/dev/null | base64 -d || true)
   [ -n "$token" ] || token=$(openssl rand -hex 32)
-  quiet kube "${APPLY[@]}" -f "$platform/namespace.yaml" || die "the examples' namespace could not be made"
-  for name in "$EXAMPLES_NAMESPACE/examples-webhook" "$GIT_NAMESPACE/webhook"; do
-    namespace=${name%/*}
-    kube -n "$namespace" create secret generic "${name#*/}" --from-file=token=<(printf '%s' "$token") --dry-run=client -o yaml
-    echo ---
-  done | quiet kube "${APPLY[@]}" -f - || die "the webhook's token could not be stored"
-  # The controller may not yet serve what looks at these.
-  wait_until 60 "the kinds of Workstead" kube "${APPLY[@]}" -f "$platform" ||
-    { kube "${APPLY[@]}" -f "$platform" >&2; die "the examples could not be applied"; }
+  quiet kube "${APPLY[@]}" -f "$ROOT/examples/workspaces/platform/namespace.yaml" || die "the examples' namespace could not be made"
+  {
+    kube create namespace "$GIT_NAMESPACE" --dry-run=client -o yaml
+    for name in "$EXAMPLES_NAMESPACE/examples-webhook" "$GIT_NAMESPACE/webhook"; do
+      namespace=${name%/*}
+      echo ---
+      kube -n "$namespace" create secret generic "${name#*/}" --from-file=token=<(printf '%s' "$token") --dry-run=client -o yaml
+    done
+  } | quiet kube "${APPLY[@]}" -f - || die "the webhook's token could not be stored"
+}
+
+# install_examples: what an administrator applies once. The kinds are served a moment after they are made.
+install_examples() {
+  local platform=$ROOT/examples/workspaces/platform
+  wait_until 60 "the kinds of Workstead" kube "${APPLY[@]}" -f "$platform" || {
+    kube "${APPLY[@]}" -f "$platform" >&2 || true
+    die "the examples could not be applied"
+  }
 }
 
 # connect_webhook: the path is known once the controller has seen the GitSync and its token.
@@ -103,10 +112,14 @@ connect_webhook() {
     "Ask: workstead why gitsync/examples -n $EXAMPLES_NAMESPACE"
   path=$(webhook_path)
   url=http://workstead-webhook.$INSTALLATION.svc:8082$path
-  quiet kube -n "$GIT_NAMESPACE" exec deployment/git-server -- sh -c "cd /srv/git/examples.git &&
-    git config workstead.webhookUrl '$url' && git config workstead.webhookTokenFile /run/webhook/token" ||
+  if ! { wait_until 90 "the webhook's token in the Git server" in_git_server test -s /run/webhook/token &&
+    in_git_server git -C /srv/git/examples.git config workstead.webhookTokenFile /run/webhook/token &&
+    in_git_server git -C /srv/git/examples.git config workstead.webhookUrl "$url"; }; then
     die "the Git server could not be told of the webhook"
+  fi
 }
+
+in_git_server() { kube -n "$GIT_NAMESPACE" exec deployment/git-server -- "$@"; }
 
 webhook_path() {
   local path

@@ -116,8 +116,10 @@ slirp_start() {
   (
     cd "$STATE/run" || exit
     cgroups_enter "$BASHPID"
+    exec 7<alive
+    detach 7
     exec setsid slirp4netns "${flags[@]}" --api-socket slirp.sock --exit-fd 7 "$pid" ext0 \
-      7<alive 9>&- </dev/null >"$STATE/log/slirp4netns.log" 2>&1
+      </dev/null >"$STATE/log/slirp4netns.log" 2>&1
   ) &
   echo $! >"$STATE/run/slirp4netns.pid"
   wait_until 10 "slirp4netns" slirp_call '{"execute": "list_hostfwd"}' || {
@@ -150,8 +152,9 @@ node_start() {
   cgroups_make
   (
     cgroups_enter "$BASHPID"
+    detach
     exec setsid unshare --net --mount --pid --uts --ipc --fork --kill-child --mount-proc --propagation private \
-      bash "$CLUSTER_DIR/node-init" "$STATE/run/node.env" 9>&- </dev/null >"$STATE/log/node.log" 2>&1
+      bash "$CLUSTER_DIR/node-init" "$STATE/run/node.env" </dev/null >"$STATE/log/node.log" 2>&1
   ) &
   local unshare=$!
   wait_until 5 "the node's first process" node_find "$unshare" || {
@@ -259,9 +262,12 @@ node_failed() {
 
 # cluster_watch PID: a process aside that purges the cluster once PID is gone, however it went.
 cluster_watch() {
-  # shellcheck disable=SC2016
-  setsid bash -c 'tail --pid="$1" -f /dev/null; exec "$2" down "$3" --purge' workstead-watch \
-    "$1" "$CLUSTER_DIR/cluster" "$CLUSTER" </dev/null >/dev/null 2>&1 &
+  (
+    detach
+    # shellcheck disable=SC2016
+    exec setsid bash -c 'tail --pid="$1" -f /dev/null; exec "$2" down "$3" --purge' workstead-watch \
+      "$1" "$CLUSTER_DIR/cluster" "$CLUSTER" </dev/null >/dev/null 2>&1
+  ) &
 }
 
 cluster_down() {
@@ -344,6 +350,7 @@ cluster_exec() {
   cluster_running exec "$@"
   shift
   [ $# -gt 0 ] || set -- bash
+  detach
   in_node "$NODE" "$@"
 }
 
