@@ -338,9 +338,6 @@ fn desired(mut value: Value, id: &ObjectId) -> Value {
         return value;
     };
     map.shift_remove("status");
-    if let Some(spec) = map.get_mut("spec") {
-        drop_nulls(spec);
-    }
     if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.shift_remove("creationTimestamp");
         match &id.namespace {
@@ -353,19 +350,6 @@ fn desired(mut value: Value, id: &ObjectId) -> Value {
         }
     }
     value
-}
-
-/// A create drops nulls, as `className:` with nothing behind it; an apply refuses them. Those that neither takes were
-/// found by the verdict.
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|_, inner| !inner.is_null());
-            map.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ fn compile(crd: &CustomResourceDefinition, unsupported: &mut Vec<String>) -> Opt
 
 /// Takes fields away that are null and may not be: left out, as the server reads them when an object is created. Applied
 /// on the server's side they would be refused instead.
-pub fn prune_nulls(kind: SyncedKind, object: &mut Value) {
+pub(super) fn prune_nulls(kind: SyncedKind, object: &mut Value) {
     if let (Some(definition), Value::Object(map)) = (DEFINITIONS.get(&kind), object) {
         for (field, value) in map {
             if let Some(schema) = definition.schema.property(field)

@@ -172,10 +172,11 @@ impl Inventory {
 
     /// How many objects of kinds whose deletes count there are, or were when the guard began to hold what it holds.
     pub fn base(&self) -> usize {
+        // What was never applied, perhaps since the server refuses it, makes no room for deletes.
         let count = self
             .entries
-            .keys()
-            .filter(|id| id.kind.is_stateful())
+            .iter()
+            .filter(|(id, entry)| id.kind.is_stateful() && entry.is_applied())
             .count();
         self.base.map_or(count, |base| base.min(count))
     }
@@ -381,7 +382,7 @@ mod tests {
         assert_eq!(read, inventory);
         assert!(read.get(&id(3)).unwrap().is_applied());
         assert!(read.get(&id(2)).unwrap().guarded);
-        assert_eq!(read.base(), 5);
+        assert_eq!(read.base(), 1);
         assert!(!read.get(&id(4)).unwrap().is_applied());
     }
 
