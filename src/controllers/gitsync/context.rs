@@ -17,6 +17,7 @@ use crate::api::GitSync;
 use crate::controllers::Shared;
 use crate::controllers::cache::{Cache, Key};
 use crate::controllers::passes::Passes;
+use crate::gitsync::snapshot::Readings;
 use crate::gitsync::worker::FetchWorker;
 use crate::model::sync::{Live, ObjectId, Snapshot, SourceError};
 
@@ -130,6 +131,8 @@ pub struct Tree {
     pub generation: i64,
     /// What it says.
     pub read: Arc<Snapshot>,
+    /// What was made of each of its files.
+    pub readings: Arc<Readings>,
     /// The same without what is meant for namespaces that do not accept it.
     pub admitted: Arc<Snapshot>,
 }

@@ -374,6 +374,7 @@ impl Work<'_> {
                 self.memory.tree = Some(Tree {
                     generation,
                     read: fetched.snapshot,
+                    readings: fetched.readings,
                     admitted,
                 });
                 self.memory.fetch_error = None;

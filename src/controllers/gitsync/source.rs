@@ -15,7 +15,7 @@ use super::outcome::History;
 use crate::api::GitSync;
 use crate::gitsync::fetch::{self, Credentials, FetchError, FetchLimits, FetchRequest};
 use crate::gitsync::rules::{ObjectRules, TreeLimits, TreeRules};
-use crate::gitsync::snapshot;
+use crate::gitsync::snapshot::{self, Readings};
 use crate::model::sync::{Code, Snapshot, SourceError};
 
 /// Folder of the repositories, in the state folder of the controller.
@@ -29,6 +29,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 pub struct Fetched {
     /// What the commit says.
     pub snapshot: Arc<Snapshot>,
+    /// What was made of each file, for the next tree.
+    pub readings: Arc<Readings>,
     /// How it stands to the one that is applied.
     pub history: History,
 }
@@ -56,16 +58,19 @@ pub async fn fetch(
             .map_err(|error| report(&error))?
     };
     let history = history(&request, &fetched);
-    let snapshot = match (fetched.tree, known) {
-        (Some(tree), _) => {
+    let (snapshot, readings) = match (fetched.tree, known) {
+        (Some(tree), known) => {
+            let before = known
+                .map(|known| Arc::clone(&known.readings))
+                .unwrap_or_default();
             let rules = ObjectRules::of(gitsync, &context.shared.config.namespace);
             let source = snapshot::Source {
                 commit: fetched.commit,
                 revision: fetched.revision,
             };
-            parse(move || snapshot::build(tree, source, &rules)).await?
+            parse(move || snapshot::build_after(&before, tree, source, &rules)).await?
         }
-        (None, Some(known)) => known.read.clone(),
+        (None, Some(known)) => (known.read.clone(), known.readings.clone()),
         (None, None) => {
             return Err(SourceError::new(
                 Code::FetchFailed,
@@ -73,7 +78,11 @@ pub async fn fetch(
             ));
         }
     };
-    Ok(Fetched { snapshot, history })
+    Ok(Fetched {
+        snapshot,
+        readings,
+        history,
+    })
 }
 
 fn request(
@@ -133,11 +142,11 @@ fn commit_of(revision: &str) -> Option<&str> {
 
 /// Parsing a large tree takes a while: not on the threads that answer everybody.
 async fn parse(
-    work: impl FnOnce() -> Snapshot + Send + 'static,
-) -> Result<Arc<Snapshot>, SourceError> {
+    work: impl FnOnce() -> (Snapshot, Readings) + Send + 'static,
+) -> Result<(Arc<Snapshot>, Arc<Readings>), SourceError> {
     tokio::task::spawn_blocking(work)
         .await
-        .map(Arc::new)
+        .map(|(snapshot, readings)| (Arc::new(snapshot), Arc::new(readings)))
         .map_err(|error| {
             SourceError::new(
                 Code::FetchFailed,

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
-use crate::api::gitsync::OwnersRule;
+use crate::api::gitsync::{OwnersRule, SyncedKind};
 use crate::gitsync::rules::Namespaces;
+use crate::model::sync::SourceFile;
 
 fn workspace(name: &str) -> String {
     format!(
@@ -226,6 +227,40 @@ fn a_bomb_is_answered_by_the_name_of_the_limit() {
     let snapshot = read(&[("bomb.yaml", &bomb)]);
     assert!(errors(&snapshot)[0].contains("exceeds limit nodes"));
     assert!(snapshot.unattributable.contains("bomb.yaml"));
+}
+
+#[test]
+fn readings_are_used_again_only_for_the_same_file_under_the_same_rules() {
+    let tree = |second: &str| Tree {
+        files: [("a.yaml", workspace("a")), ("b.yaml", second.to_owned())]
+            .into_iter()
+            .map(|(path, content)| SourceFile {
+                path: path.to_owned(),
+                content: content.into_bytes(),
+            })
+            .collect(),
+        ..Tree::default()
+    };
+    let read = |before: &Readings, second: &str, rules: &ObjectRules| {
+        build_after(before, tree(second), Source::default(), rules)
+    };
+    let (_, first) = read(&Readings::default(), &workspace("b"), &rules());
+    let (snapshot, second) = read(&first, &workspace("c"), &rules());
+    assert!(Arc::ptr_eq(
+        &first.files["a.yaml"].1,
+        &second.files["a.yaml"].1
+    ));
+    assert_eq!(
+        snapshot,
+        build(tree(&workspace("c")), Source::default(), &rules())
+    );
+    // A neighbour that comes to define the same object makes both wrong, read again or not.
+    let (snapshot, _) = read(&second, &workspace("a"), &rules());
+    assert_eq!(snapshot.errors.len(), 2);
+    let mut other = rules();
+    other.kinds.clear();
+    let (snapshot, _) = read(&second, &workspace("c"), &other);
+    assert!(snapshot.objects.is_empty());
 }
 
 proptest! {
