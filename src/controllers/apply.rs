@@ -55,7 +55,7 @@ pub enum ApplyError {
         key: Key,
         /// Why.
         #[source]
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     /// It could not be written.
     #[error("failed to apply {kind} {key}")]
@@ -66,7 +66,7 @@ pub enum ApplyError {
         key: Key,
         /// Why.
         #[source]
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     /// It could not be deleted.
     #[error("failed to delete {kind} {key}")]
@@ -77,7 +77,7 @@ pub enum ApplyError {
         key: Key,
         /// Why.
         #[source]
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     /// It could not be written as JSON, which its types rule out.
     #[error("failed to write {kind} {key} as JSON")]
@@ -283,7 +283,7 @@ where
             .map_err(|source| ApplyError::Apply {
                 kind: self.kind,
                 key: key.clone(),
-                source,
+                source: Box::new(source),
             })?;
         let part = serde_json::to_value(&written)
             .map(|live| part_of(&live, &body))
@@ -315,7 +315,7 @@ where
             .map_err(|source| ApplyError::Read {
                 kind: self.kind,
                 key: key.clone(),
-                source,
+                source: Box::new(source),
             })?;
         Ok(live.map(Arc::new))
     }
@@ -382,7 +382,7 @@ where
             Err(source) => Err(ApplyError::Delete {
                 kind: self.kind,
                 key,
-                source,
+                source: Box::new(source),
             }),
         }
     }

@@ -158,11 +158,29 @@ impl Passes {
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut at = error;
-    while at.downcast_ref::<kube::Error>().is_none() {
+    let is_kubes =
+        |error: &(dyn Error + 'static)| error.is::<kube::Error>() || error.is::<Box<kube::Error>>();
+    while !is_kubes(at) {
         let Some(source) = at.source() else { break };
         text.push_str(": ");
         text.push_str(&source.to_string());
         at = source;
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed to do it")]
+    struct Outer(#[source] Box<kube::Error>);
+
+    #[test]
+    fn a_chain_says_everything_once() {
+        let inner = kube::Error::Service("it broke".into());
+        let text = chain(&Outer(Box::new(inner)));
+        assert_eq!(text, "failed to do it: ServiceError: it broke");
+    }
 }

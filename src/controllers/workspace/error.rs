@@ -9,13 +9,13 @@ use crate::controllers::passes::{PassError, Retry};
 pub enum WorkspaceError {
     /// What it refers to could not be looked up.
     #[error("failed to look up what Workspace {0} refers to")]
-    Dereference(Key, #[source] ApplyError),
+    Dereference(Key, #[source] Box<ApplyError>),
     /// A child could not be brought to what is wanted.
     #[error("failed to bring Workspace {0} to what is wanted")]
-    Apply(Key, #[source] ApplyError),
+    Apply(Key, #[source] Box<ApplyError>),
     /// The status could not be written.
     #[error("failed to write the status of Workspace {0}")]
-    Report(Key, #[source] kube::Error),
+    Report(Key, #[source] Box<kube::Error>),
 }
 
 impl PassError for WorkspaceError {
@@ -29,8 +29,9 @@ impl PassError for WorkspaceError {
     fn retry(&self) -> Retry {
         let conflict = match self {
             Self::Dereference(_, error) | Self::Apply(_, error) => error.is_conflict(),
-            Self::Report(_, kube::Error::Api(status)) => status.is_conflict(),
-            Self::Report(..) => false,
+            Self::Report(_, error) => {
+                matches!(&**error, kube::Error::Api(status) if status.is_conflict())
+            }
         };
         if conflict {
             Retry::AtOnce

@@ -37,7 +37,8 @@ pub async fn reconcile(
     let key = Key::of(&*workspace);
     context.children.wait_until_ready().await;
     context.watched.classes.wait_until_ready().await;
-    let pass = pass(&context, workspace);
+    // Boxed: the state of a whole pass is some 50 kB.
+    let pass = Box::pin(pass(&context, workspace));
     context.passes.count(&key, pass).await
 }
 
@@ -61,7 +62,7 @@ async fn pass(context: &Context, workspace: Arc<Workspace>) -> Result<Action, Wo
     let key = Key::of(&*workspace);
     let seen = dereference(context, workspace)
         .await
-        .map_err(|error| WorkspaceError::Dereference(key.clone(), error))?;
+        .map_err(|error| WorkspaceError::Dereference(key.clone(), Box::new(error)))?;
     if seen.workspace.metadata.deletion_timestamp.is_some() {
         // Garbage collection takes the children with it, and the volume where the class says so: it carries an owner
         // reference then. So no finalizer is needed, and a namespace that ends is not held up by us.
@@ -90,7 +91,7 @@ async fn pass(context: &Context, workspace: Arc<Workspace>) -> Result<Action, Wo
     let report = work.report(context, &seen, &verdict, &done, &after, now);
     let written = status::write(context, &seen.workspace, &report.status)
         .await
-        .map_err(|error| WorkspaceError::Report(key.clone(), error))?;
+        .map_err(|error| WorkspaceError::Report(key.clone(), Box::new(error)))?;
     if written {
         status::announce(context, &seen.workspace, &report.status, now).await;
     }
@@ -281,7 +282,7 @@ impl Done {
 
     fn failed(self, key: &Key) -> Result<Action, WorkspaceError> {
         match self.outcome.error {
-            Some(error) => Err(WorkspaceError::Apply(key.clone(), error)),
+            Some(error) => Err(WorkspaceError::Apply(key.clone(), Box::new(error))),
             None => Ok(Action::await_change()),
         }
     }
