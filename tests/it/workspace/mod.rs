@@ -4,6 +4,7 @@
 mod faults;
 mod limits;
 mod repair;
+mod scale;
 mod start;
 mod states;
 mod takeover;
