@@ -6,7 +6,7 @@ use workstead::api::Workspace;
 use workstead::api::shared::Blame;
 use workstead::api::workspace::{ActualState, Cause};
 
-use crate::harness::{Cluster, debian_image, tiny_image};
+use crate::harness::{Cluster, debian_image, start_registries, tiny_image};
 
 /// Startup, the pull, the retries of the kubelet, and a busy machine.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -56,7 +56,7 @@ fn cases() -> Vec<Case> {
             class: "short",
             cause: Cause::ImageNotFound,
             blame: Blame::User,
-            state: ActualState::Error,
+            state: ActualState::CreationRequested,
             evidence: "Not//A:valid:name",
             next_step: "image",
         },
@@ -234,6 +234,7 @@ fn fails_as(case: &Case, workspace: &Workspace) -> bool {
 #[ignore = "needs the node"]
 async fn each_failure_names_cause_blame_evidence_and_next_step() {
     let cluster = Cluster::connect().await;
+    start_registries();
     let namespace = cluster.namespace("failures").await;
     cluster.apply(&classes(&namespace));
     // Somebody else's object stands where a child would go.

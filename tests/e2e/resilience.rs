@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 fn workspace(name: &str, value: usize) -> String {
     format!(
-        "apiVersion: workstead.dev/v1alpha1\nkind: Workspace\nmetadata: {{name: {name}}}\nspec:\n  owner: kim@example.com\n  className: standard\n  desiredState: Stopped\n  image: {}\n  env: [{{name: N, value: \"{value}\"}}]\n",
+        "apiVersion: workstead.dev/v1alpha1\nkind: Workspace\nmetadata: {{name: {name}}}\nspec:\n  owner: kim@example.com\n  className: standard\n  desiredState: Stopped\n  image: {}\n  env: [{{name: ROUND, value: \"{value}\"}}]\n",
         tiny_image()
     )
 }
@@ -22,11 +22,18 @@ fn workspace(name: &str, value: usize) -> String {
 async fn kill_controller(cluster: &Cluster) {
     if let Ok(name) = std::env::var("E2E_CLUSTER") {
         let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/cluster/cluster");
-        let status = Command::new(tool)
-            .args(["exec", &name, "pkill", "-9", "-f", "workstead controller"])
-            .status()
-            .unwrap();
-        assert!(status.success(), "no controller was there to be killed");
+        // The kubelet waits longer after each kill: there may be no process just now.
+        let killed = within(LIMIT, || async {
+            let pkill = ["exec", &name, "pkill", "-9", "-f", "workstead controller"];
+            Command::new(tool)
+                .args(pkill)
+                .status()
+                .unwrap()
+                .success()
+                .then_some(())
+        })
+        .await;
+        assert!(killed.is_some(), "no controller was there to be killed");
     } else {
         cluster.kubectl(&[
             "delete",

@@ -1,9 +1,11 @@
 //! What the tests of this binary share: the cluster, repositories in it, and waiting.
 
 mod cluster;
+mod registry;
 mod repository;
 
 pub(crate) use cluster::{Cluster, INSTALLATION, condition};
+pub(crate) use registry::start_registries;
 pub(crate) use repository::Repository;
 
 /// The workspace image with a shell, git and a small HTTP server.
