@@ -23,6 +23,7 @@ mod source;
 mod status;
 mod watch;
 pub mod webhook;
+mod work;
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ mod crash;
 mod drift;
 mod prune;
 mod remote;
+mod speed;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -118,7 +119,7 @@ impl Fixture {
 
     /// Asks for a pass by annotation and waits until it is echoed.
     pub async fn sync(&self) -> GitSyncStatus {
-        let value = format!("{:?}", std::time::Instant::now());
+        let value = format!("request {:x}", rand::random::<u64>());
         self.annotate("workstead.dev/reconcile-requested-at", &value)
             .await;
         self.until("the request to be echoed", |status| {

@@ -273,7 +273,7 @@ async fn check(request: Request<Incoming>, token: &[u8]) -> Result<(), Refusal> 
             check.update(part);
         }
     }
-    if check.is_genuine() {
+    if check.into_verdict() {
         Ok(())
     } else {
         Err(Refusal::Unsigned)

@@ -72,7 +72,7 @@ impl Check {
 
     /// The verdict, after the whole body.
     #[must_use]
-    pub fn is_genuine(self) -> bool {
+    pub fn into_verdict(self) -> bool {
         match self.claim {
             Claim::Body(claimed) => self.body.verify_slice(&claimed).is_ok(),
             Claim::Token(same) => same,
@@ -140,11 +140,11 @@ mod tests {
         for part in body.chunks(3) {
             check.update(part);
         }
-        check.is_genuine()
+        check.into_verdict()
     }
 
     #[test]
-    fn the_example_of_githubs_documentation_is_genuine() {
+    fn the_example_of_githubs_documentation_into_verdict() {
         let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         assert!(verdict(
             &[("x-hub-signature-256", signature)],
