@@ -454,3 +454,6 @@ fn volume_status(report: &Report<'_>) -> Option<VolumeStatus> {
             && report.retention == Retention::Retain,
     })
 }
+
+#[cfg(test)]
+mod tests;
