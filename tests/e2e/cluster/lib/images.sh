@@ -242,13 +242,18 @@ images_main() {
   done
 }
 
-# image_push NAME ARCHIVE REGISTRY: under the digest's tag and, for a release, the newest one too.
+# image_push NAME ARCHIVE REGISTRY: under the digest's tag, `dev` and, for Workstead of the release
+# profile, the version, which is what the chart asks for unless told otherwise.
 image_push() {
   local target tag
-  for tag in "$IMAGE_DIGEST" dev; do
-    target=$3/$(image_repository "$1" | sed 's|^localhost/||'):$tag
+  local -a tags=("$IMAGE_DIGEST" dev) flags=()
+  [ "$1 $PROFILE" != "workstead release" ] || tags+=("$(sed -n 's/^appVersion: *//p' "$CLUSTER_DIR/../../../charts/workstead/Chart.yaml")")
+  # A registry on this machine has no certificate.
+  [[ ! "$3" =~ ^(localhost|127\.0\.0\.1|\[::1\])(:|/|$) ]] || flags+=(--dest-tls-verify=false)
+  for tag in "${tags[@]}"; do
+    target=$3/$(basename "$(image_repository "$1")"):$tag
     step "pushing $target"
-    skopeo copy --quiet --insecure-policy "oci-archive:$2:$(image_repository "$1"):$tag" "docker://$target" ||
-      die "skopeo could not push $target" "Log in first: skopeo login $3"
+    skopeo copy --quiet --insecure-policy "${flags[@]}" "oci-archive:$2:$(image_repository "$1"):dev" "docker://$target" ||
+      die "skopeo could not push $target" "Log in first: skopeo login ${3%%/*}"
   done
 }

@@ -175,6 +175,8 @@ tools_link() {
 }
 
 show_off() {
+  local down='make down' purge=PURGE=1
+  [ -z "$NAMED" ] || down="tests/e2e/cluster/down --cluster $CLUSTER" purge=--purge
   local url="http://127.0.0.1:${GIT_PORT:-8418}/examples.git"
   "$WORKSTEAD" list -n "$EXAMPLES_NAMESPACE"
   cat <<TEXT
@@ -190,11 +192,12 @@ TEXT
 
 Then three things to try:
 
-1. Edit and push: give a workspace an environment variable, and see what that means for it.
-     git clone $url && cd examples
+1. Edit and push: change a variable of a running workspace. It is not restarted by surprise.
+     git clone -c user.name=Me -c user.email=me@example.com $url && cd examples
      sed -i 's/value: Bob/value: Robert/' workspaces/run-state-open.yaml
      git commit -am 'Call me Robert' && git push
-     workstead list -n $EXAMPLES_NAMESPACE
+     workstead why bob-lab -n $EXAMPLES_NAMESPACE
+     workstead restart bob-lab -n $EXAMPLES_NAMESPACE --wait
 
 2. Ask why: the state of a workspace, and where the time of its start went.
      workstead why bob-web -n $EXAMPLES_NAMESPACE
@@ -206,7 +209,7 @@ Then three things to try:
      workstead list -n $EXAMPLES_NAMESPACE
      git revert --no-edit HEAD && git push
 
-make down stops it all and keeps the data; make down PURGE=1 deletes it.
+$down stops it all and keeps the data; $down $purge deletes it.
 TEXT
 }
 
@@ -217,6 +220,7 @@ uninstall() {
   step "removing the examples, the Git server and Workstead from the cluster of KUBECONFIG"
   quiet kube -n "$EXAMPLES_NAMESPACE" delete gitsync examples --ignore-not-found --timeout=60s || true
   quiet kube -n "$EXAMPLES_NAMESPACE" delete workspaces --all --timeout=120s || true
+  quiet kube -n "$EXAMPLES_NAMESPACE" wait pods --all --for=delete --timeout=120s || true
   "$HELM" uninstall workstead --namespace "$INSTALLATION" --ignore-not-found --wait >/dev/null
   kube -n "$GIT_NAMESPACE" delete deployment,service git-server --ignore-not-found >/dev/null
   if [ -n "$1" ]; then
