@@ -61,6 +61,15 @@ cgroups_members() {
   done < <(cgroup_trees) | sort -un
 }
 
+# cgroups_programs: the names of the node's own processes.
+cgroups_programs() {
+  local tree pid
+  read -r tree < <(cgroup_trees)
+  while read -r pid; do
+    cat "/proc/$pid/comm" 2>/dev/null || true
+  done <"$tree/$CGROUP/node/cgroup.procs"
+}
+
 # cgroups_remove: kills who is left and removes the groups. Processes may still start others while we
 # look, and groups stay busy for a moment after their last member, hence the rounds.
 cgroups_remove() {

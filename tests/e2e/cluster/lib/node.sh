@@ -25,7 +25,7 @@ node_pid() {
   echo "$pid"
 }
 
-node_program_alive() { [ -s "$STATE/run/$1.pid" ] && kill -0 "$(cat "$STATE/run/$1.pid")" 2>/dev/null; }
+slirp_alive() { [ -s "$STATE/run/slirp4netns.pid" ] && [ -d "/proc/$(cat "$STATE/run/slirp4netns.pid")" ]; }
 
 in_node() {
   local pid=$1
@@ -45,7 +45,10 @@ node_path() {
   KUBECTL=$(grep '/control-plane-' <<<"$folders")/kubectl
 }
 
-kubectl_admin() { "$KUBECTL" --kubeconfig "$STATE/kubeconfig" "$@"; }
+# kubectl_admin ARG...: perhaps as root, and so without leaving files of root's in the user's home.
+kubectl_admin() {
+  KUBECTL_KUBERC=false "$KUBECTL" --kubeconfig "$STATE/kubeconfig" --cache-dir "$STATE/run/kubectl-cache" "$@"
+}
 
 # port_free PORT: nobody listens there, and no other cluster has it in its books.
 port_free() {
@@ -208,6 +211,7 @@ cluster_up() {
   [ ! -e "$STATE/ephemeral" ] || EPHEMERAL=yes
   node_path
   images_cluster
+  mkdir -p "$STATE"
   become_root up "${given[@]}"
   mkdir -p "$STATE"/{run,log,etc}
   lock_take "$STATE/lock" "cluster $CLUSTER"
@@ -223,7 +227,7 @@ cluster_up_locked() {
   if [ -z "$FRESH" ] && node_pid >/dev/null && [ "$(cat "$STATE/run/spec" 2>/dev/null)" = "$(spec_digest)" ]; then
     ports_load
     IPV6_GATEWAY=''
-    node_program_alive slirp4netns || { warn "slirp4netns had ended, starting it again"; slirp_start "$(node_pid)"; }
+    slirp_alive || { warn "slirp4netns had ended, starting it again"; slirp_start "$(node_pid)"; }
     if api_ready >/dev/null 2>&1; then
       say "cluster $CLUSTER runs: $STATE/kubeconfig"
       return 0
@@ -236,6 +240,10 @@ cluster_up_locked() {
   ports_choose
   tls_all
   config_all
+  # Made here, so that it is the user's and stays so when it is rotated.
+  touch "$STATE/audit.log"
+  chmod 600 "$STATE/audit.log"
+  give_back "$STATE" "$STATE/kubeconfig" "$STATE/audit.log"
   node_start
   wait_until 20 containerd test -S "/proc/$(node_pid)/root/run/containerd/containerd.sock" || node_failed containerd
   images_load_missing "${CLUSTER_ARCHIVES[@]}"
@@ -247,7 +255,6 @@ cluster_up_locked() {
   say "    the node is ready after $(seconds $(($(now_ms) - start)))"
   addons_wait || node_failed containerd kubelet kube-controller-manager
   spec_digest >"$STATE/run/spec"
-  give_back "$STATE" "$STATE/kubeconfig"
   say "    cluster $CLUSTER is up after $(seconds $(($(now_ms) - start))): $STATE/kubeconfig"
 }
 
@@ -314,15 +321,16 @@ cluster_status() {
   fi
   cluster_known "$1"
   ports_load
-  local pid program gone=''
+  local pid program running gone=''
   if ! pid=$(node_pid); then
     echo "$CLUSTER  stopped  $STATE"
     return 0
   fi
-  for program in containerd etcd kube-apiserver kubelet kube-controller-manager kube-scheduler kube-proxy; do
-    [ -s "$STATE/run/$program.pid" ] && [ -d "/proc/$pid/root/proc/$(cat "$STATE/run/$program.pid")" ] || gone+=" $program"
+  # The kernel cuts names after 15 letters.
+  running=$(cgroups_programs)
+  for program in slirp4netns containerd etcd kube-apiserver kubelet kube-controller-manager kube-scheduler kube-proxy; do
+    grep -qx "${program:0:15}" <<<"$running" || gone+=" $program"
   done
-  node_program_alive slirp4netns || gone+=" slirp4netns"
   echo "$CLUSTER  running${gone:+ without$gone}  process $pid  API https://127.0.0.1:$API_PORT  proxy $PROXY_TLS_PORT $PROXY_PLAIN_PORT  Git $GIT_PORT  $STATE"
 }
 
