@@ -324,7 +324,7 @@ async fn installed() -> &'static ControlPlane {
         .await
 }
 
-fn install(plane: &ControlPlane, settings: &[&str]) -> Result<String, String> {
+pub fn install(plane: &ControlPlane, settings: &[&str]) -> Result<String, String> {
     let chart = chart();
     let mut arguments = vec![
         "upgrade",
@@ -373,7 +373,7 @@ async fn allow(plane: &ControlPlane, user: &str, role: &str) {
         .unwrap();
 }
 
-const CONTROLLER: &str = "system:serviceaccount:workstead-system:workstead-controller";
+pub const CONTROLLER: &str = "system:serviceaccount:workstead-system:workstead-controller";
 
 #[tokio::test]
 async fn the_chart_brings_its_definitions_and_a_default_class_and_can_be_installed_again() {

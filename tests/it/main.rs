@@ -8,6 +8,7 @@
 )]
 
 mod chart;
+mod chart_role;
 mod cli;
 mod controllers;
 mod crds;
