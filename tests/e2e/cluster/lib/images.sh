@@ -14,7 +14,7 @@ image_repository() {
   esac
 }
 
-# image_archive NAME DIGEST: its file. A link per name leads to the newest.
+# image_archive NAME DIGEST: its file.
 image_archive() { echo "$CACHE/images/$1-$2.tar"; }
 
 # image_finish NAME DIGEST CONFIG LAYER...: writes the archive, with the digest and `dev` as its tags.
@@ -39,9 +39,16 @@ image_make() {
     "image_build_${name//-/_}"
     rm -rf "$WORK"
     say "    image $name made in $(seconds $(($(now_ms) - start)))"
+    images_forget "$name"
   fi
   lock_drop
-  find "$CACHE/images" -name "$name-*.tar" -mtime +30 -delete
+}
+
+# images_forget NAME: all but the newest four archives; an older one is made again in a second.
+images_forget() {
+  local -a archives
+  mapfile -t archives < <(find "$CACHE/images" -name "$1-????????????.tar" -printf '%T@ %p\n' | sort -rn | cut -d' ' -f2-)
+  [ ${#archives[@]} -le 4 ] || rm -f -- "${archives[@]:4}"
 }
 
 # image_inputs NAME: sets IMAGE_DIGEST, which stands for everything that goes in.
