@@ -326,3 +326,6 @@ fn about(pod: &PodFacts) -> String {
         None => format!("pod {}", pod.name),
     }
 }
+
+#[cfg(test)]
+mod tests;
