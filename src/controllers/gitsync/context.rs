@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::fights::Fights;
 use super::outcome::Counts;
@@ -39,12 +40,14 @@ pub struct Context {
     pub worker: FetchWorker,
     /// A GitSync went away.
     pub gone: Notify,
+    /// The process is to end: fetches are broken off, everything else ends what it began.
+    pub stop: CancellationToken,
     memories: Mutex<HashMap<Key, Memory>>,
 }
 
 impl Context {
     /// Nothing remembered yet.
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub fn new(shared: Arc<Shared>, stop: CancellationToken) -> Self {
         Self {
             gitsyncs: Arc::new(Cache::new()),
             watched: Arc::new(Watched::new(shared.config.scope.namespace.clone())),
@@ -52,6 +55,7 @@ impl Context {
             slots: Slots::default(),
             worker: FetchWorker::new(&shared.config.git_program),
             gone: Notify::new(),
+            stop,
             memories: Mutex::default(),
             requests: shared.gitsync_requests.clone(),
             shared,

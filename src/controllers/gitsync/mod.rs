@@ -48,7 +48,7 @@ use crate::controllers::cache::{Key, counted};
 /// Passes are started by a change of spec, annotations or finalizers, by requests (hooks, drift), and by the waits that
 /// passes ask for themselves.
 pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
-    let context = Arc::new(Context::new(shared.clone()));
+    let context = Arc::new(Context::new(shared.clone(), shutdown.clone()));
     let requests = shared.gitsync_requests.clone();
     let _attached = requests.attach();
     let mut watches = JoinSet::new();
@@ -83,7 +83,9 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
         .applied_objects()
         .predicate_filter(changed, Default::default());
     let running = Controller::for_stream(own, reader)
-        .with_config(controller::Config::default().concurrency(shared.config.concurrency))
+        // Unbounded: a pass that waits for a silent remote must not keep others from theirs. There are as many as
+        // GitSyncs at most, and the lanes bound the fetches.
+        .with_config(controller::Config::default().concurrency(0))
         .reconcile_on(requests.stream())
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(

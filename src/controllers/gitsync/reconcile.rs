@@ -37,6 +37,9 @@ pub enum SyncError {
     /// The status could not be written.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// The process is to end, so the fetch was broken off.
+    #[error("the fetch was broken off: this process is to end")]
+    Stopping,
 }
 
 impl SyncError {
@@ -52,6 +55,7 @@ impl SyncError {
             Self::CarryOut(CarryOutError::Apply(error)) => error.client_error(),
             Self::Dereference(error) => error.client_error(),
             Self::Report(ReportError::Write(source)) => Some(source),
+            Self::Stopping => None,
         }
     }
 
@@ -73,6 +77,9 @@ impl SyncError {
 
 impl PassError for SyncError {
     fn category(&self) -> &'static str {
+        if matches!(self, Self::Stopping) {
+            return "stopping";
+        }
         self.client_error()
             .map_or("foreign", crate::controllers::apply::client_category)
     }
@@ -80,6 +87,7 @@ impl PassError for SyncError {
     fn retry(&self) -> Retry {
         match self.client_error() {
             Some(kube::Error::Api(status)) if status.is_conflict() => Retry::AtOnce,
+            None if matches!(self, Self::Stopping) => Retry::AtOnce,
             _ => Retry::BackOff,
         }
     }

@@ -38,6 +38,20 @@ pub async fn report(
     if !write(context, gitsync, &after).await? {
         return Ok(());
     }
+    if let Ending::Applied(applied) = &outcome.result
+        && !applied.counts.is_zero()
+    {
+        let counts = applied.counts;
+        tracing::info!(
+            gitsync = %Key::of(gitsync),
+            revision = applied.revision,
+            created = counts.created,
+            changed = counts.updated,
+            deleted = counts.deleted,
+            errors = applied.errors.len(),
+            "applied a commit"
+        );
+    }
     for event in events(&before, &after, outcome) {
         context
             .shared

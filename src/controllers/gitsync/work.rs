@@ -145,15 +145,19 @@ impl Work<'_> {
             Ok(access) => {
                 self.memory.secret_version.clone_from(&access.version);
                 let failed_before = self.memory.failures > 0;
-                source::fetch(
+                let fetching = source::fetch(
                     self.context,
                     self.gitsync,
                     access,
                     times.timeout,
                     self.known(generation),
                     failed_before,
-                )
-                .await
+                );
+                tokio::select! {
+                    fetched = fetching => fetched,
+                    // Nothing is lost: the next process fetches again.
+                    () = self.context.stop.cancelled() => return Err(SyncError::Stopping),
+                }
             }
             Err(error) => {
                 self.memory.secret_version = None;

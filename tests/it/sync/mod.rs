@@ -104,6 +104,19 @@ impl Fixture {
             .unwrap()
     }
 
+    /// Another GitSync beside it.
+    pub async fn create_beside(&self, name: &str, url: &str) {
+        let gitsync: GitSync = object(json!({
+            "apiVersion": "workstead.dev/v1alpha1", "kind": "GitSync",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {"url": url, "interval": "1h"},
+        }));
+        self.gitsyncs()
+            .create(&PostParams::default(), &gitsync)
+            .await
+            .unwrap();
+    }
+
     /// Changes the GitSync as a merge patch does.
     pub async fn change(&self, changes: Value) -> GitSync {
         self.gitsyncs()

@@ -81,36 +81,64 @@ async fn a_private_authority_is_trusted_from_the_secret_and_a_wrong_one_is_not()
 
 #[tokio::test]
 async fn a_server_that_says_nothing_is_given_up_and_another_gitsync_does_not_wait_for_it() {
-    let (stalled, well) = (Fixture::new().await, Fixture::new().await);
-    let first = stalled
-        .repository
-        .commit(&[("a.yaml", &workspace("a", "i:1"))]);
-    let other = well
-        .repository
-        .commit(&[("a.yaml", &workspace("a", "i:1"))]);
-    stalled.create(quick()).await;
-    let running = stalled.start();
-    stalled.until_applied(&first).await;
-    stalled.server.be_silent();
-    stalled
-        .annotate("workstead.dev/reconcile-requested-at", "now")
+    let f = Fixture::new().await;
+    let first = f.repository.commit(&[("a.yaml", &workspace("a", "i:1"))]);
+    f.create(json!({"retryInterval": "1s", "timeout": "8s"}))
         .await;
-    well.create(json!({})).await;
-    let beside = well.start();
-    well.until_applied(&other).await;
-    let status = stalled.until_reason("FetchTimeout").await;
+    // Of one process, whose other controllers work on one object at a time.
+    let running = f.start();
+    f.until_applied(&first).await;
+    f.server.be_silent();
+    f.annotate("workstead.dev/reconcile-requested-at", "now")
+        .await;
+    let begin = tokio::time::Instant::now();
+    let well = GitServer::start();
+    let repository = well.repository("other");
+    repository.commit(&[("b.yaml", &workspace("b", "i:1"))]);
+    f.create_beside("beside", repository.url()).await;
+    workstead::testkit::wait::eventually("the other's object", || async {
+        f.workspaces().get_opt("b").await.unwrap().map(|_| ())
+    })
+    .await;
+    assert!(
+        begin.elapsed() < Duration::from_secs(7),
+        "{:?}",
+        begin.elapsed()
+    );
+    let status = f.until_reason("FetchTimeout").await;
     assert_eq!(codes(&status), ["GS106"]);
     assert_eq!(
         status.last_applied_revision,
         Some(format!("main@sha1:{first}"))
     );
-    stalled.server.heal();
-    let second = stalled
-        .repository
-        .commit(&[("a.yaml", &workspace("a", "i:2"))]);
-    stalled.until_applied(&second).await;
+    f.server.heal();
+    let second = f.repository.commit(&[("a.yaml", &workspace("a", "i:2"))]);
+    f.until_applied(&second).await;
     running.stop().await;
-    beside.stop().await;
+}
+
+#[tokio::test]
+async fn a_process_that_is_to_end_does_not_wait_for_a_silent_server() {
+    let f = Fixture::new().await;
+    f.server.be_silent();
+    f.create(json!({"timeout": "60s"})).await;
+    let running = f.start();
+    workstead::testkit::wait::eventually("a connection", || async {
+        (f.server.connections() > 0).then_some(())
+    })
+    .await;
+    let begin = tokio::time::Instant::now();
+    running.stop().await;
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begin.elapsed()
+    );
+    let status = f.status().await;
+    assert!(
+        condition(&status, "Ready").is_none(),
+        "nothing wrong is told: {status:?}"
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use workstead::controllers::gitsync::webhook::{self, hook_path};
 use workstead::testkit::wait::eventually;
 
-use super::{Fixture, NAME};
+use super::{Fixture, NAME, workspace};
 use crate::controllers::mk_config;
 
 const TOKEN: &str = "a token of some length";
@@ -142,6 +142,30 @@ async fn a_signed_report_asks_for_a_fetch_here_when_this_process_leads() {
         None,
         "the leader needs no annotation"
     );
+}
+
+#[tokio::test]
+async fn a_pass_names_the_path_and_a_push_that_is_reported_there_is_applied() {
+    let fixture = Fixture::new().await;
+    let first = fixture
+        .repository
+        .commit(&[("a.yaml", &workspace("a", "i:1"))]);
+    fixture.secret("hook", &[("token", TOKEN)]).await;
+    fixture
+        .create(json!({"webhook": {"secretRef": {"name": "hook"}}}))
+        .await;
+    let running = fixture.start();
+    let path = fixture.until_applied(&first).await.webhook_path.unwrap();
+    let hooks = receive(&fixture).await;
+    until_served(&hooks, &path).await;
+    let second = fixture
+        .repository
+        .commit(&[("a.yaml", &workspace("a", "i:2"))]);
+    let sent = post(hooks.address, &path, &signed(TOKEN, b"{}"), b"{}").await;
+    assert_eq!(sent, 202);
+    fixture.until_applied(&second).await;
+    assert_eq!(fixture.status().await.last_handled_reconcile_at, None);
+    running.stop().await;
 }
 
 #[tokio::test]
