@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod};
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Config, ResourceExt};
@@ -18,6 +18,8 @@ use workstead::testkit::wait::within;
 use crate::results::{Figure, percentile};
 
 const ROUNDS: usize = 12;
+/// How many Workspaces are there beside those that are measured.
+const MANY: usize = 1000;
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// start-overhead and writes-per-start, from the same starts. Workspace and bare pod take turns.
@@ -38,8 +40,126 @@ pub(crate) async fn starts() -> Vec<Figure> {
     }
     let figures = vec![overhead(&ours, &bare), writes(&namespace)];
     let namespaces: Api<Namespace> = Api::all(client);
-    namespaces.delete(&namespace, &DeleteParams::background()).await.unwrap();
+    namespaces
+        .delete(&namespace, &DeleteParams::background())
+        .await
+        .unwrap();
     figures
+}
+
+/// From the pod's Ready to the status Running, both as one client sees them, among many Workspaces.
+pub(crate) async fn ready_to_running() -> Figure {
+    let client = connect().await;
+    let namespace = mk_namespace(&client).await;
+    let workspaces: Api<Workspace> = Api::namespaced(client.clone(), &namespace);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    futures::stream::iter(0..MANY)
+        .for_each_concurrent(8, async |number| {
+            let mut stopped = workspace(&format!("many-{number}"));
+            stopped["spec"]["desiredState"] = json!("Stopped");
+            create(&workspaces, &stopped).await;
+        })
+        .await;
+    let settled = within(Duration::from_secs(600), || async {
+        let list = workspaces.list(&ListParams::default()).await.unwrap();
+        list.items
+            .iter()
+            .all(|w| state(w) == Some(ActualState::Stopped))
+            .then_some(())
+    })
+    .await;
+    assert!(settled.is_some(), "{MANY} Workspaces did not settle");
+    let mut times = Vec::new();
+    for round in 0..=ROUNDS {
+        let name = format!("round-{round}");
+        let label = watcher::Config::default().labels(&format!("workstead.dev/workspace={name}"));
+        let field = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let ready = first(
+            watcher(pods.clone(), label).touched_objects(),
+            |pod: &Pod| is_ready(pod),
+        );
+        let running = first(
+            watcher(workspaces.clone(), field).touched_objects(),
+            |w: &Workspace| state(w) == Some(ActualState::Running),
+        );
+        let measured = workspace(&name);
+        let started = create(&workspaces, &measured);
+        let (ready, running, ()) = tokio::join!(ready, running, started);
+        // The status may be seen before the pod: the two watches are not ordered.
+        let elapsed = running.saturating_duration_since(ready).as_secs_f64() * 1000.0;
+        if round > 0 {
+            times.push(elapsed);
+        }
+    }
+    Api::<Namespace>::all(client)
+        .delete(&namespace, &DeleteParams::background())
+        .await
+        .unwrap();
+    let value = percentile(&times, 0.95);
+    Figure {
+        id: "ready-to-running",
+        value,
+        unit: "ms, p95",
+        yardstick: None,
+        ratio: None,
+        bar: "at most 100 ms with 1,000 Workspaces present",
+        met: value <= 100.0,
+        rounds: times.len(),
+    }
+}
+
+/// When a watch first shows an object as wanted.
+async fn first<K>(
+    events: impl futures::Stream<Item = Result<K, watcher::Error>>,
+    wanted: impl Fn(&K) -> bool,
+) -> Instant {
+    let mut events = std::pin::pin!(events);
+    let seen = async {
+        while let Some(object) = events.try_next().await.unwrap() {
+            if wanted(&object) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, seen)
+        .await
+        .expect("it starts in time");
+    Instant::now()
+}
+
+fn state(workspace: &Workspace) -> Option<ActualState> {
+    workspace
+        .status
+        .as_ref()
+        .and_then(|status| status.actual_state)
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    pod.status
+        .as_ref()
+        .and_then(|s| s.conditions.as_ref())
+        .is_some_and(|conditions| {
+            conditions
+                .iter()
+                .any(|c| c.type_ == "Ready" && c.status == "True")
+        })
+}
+
+fn workspace(name: &str) -> Value {
+    let image = std::env::var("E2E_DEBIAN_IMAGE")
+        .unwrap_or_else(|_| "localhost/workstead-workspace-debian:dev".to_owned());
+    json!({
+        "apiVersion": "workstead.dev/v1alpha1",
+        "kind": "Workspace",
+        "metadata": {"name": name},
+        "spec": {
+            "owner": "bench@example.com",
+            "className": "standard",
+            "image": image,
+            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+            "storage": {"size": "1Gi"},
+        },
+    })
 }
 
 fn overhead(ours: &[f64], bare: &[f64]) -> Figure {
@@ -94,27 +214,16 @@ fn writes(namespace: &str) -> Figure {
 /// Created to Running, in milliseconds; gives the pod too. It stays: deleting it would be counted.
 async fn workspace_start(client: &Client, namespace: &str, name: &str) -> (f64, Pod) {
     let api: Api<Workspace> = Api::namespaced(client.clone(), namespace);
-    let image = std::env::var("E2E_DEBIAN_IMAGE")
-        .unwrap_or_else(|_| "localhost/workstead-workspace-debian:dev".to_owned());
-    let workspace = json!({
-        "apiVersion": "workstead.dev/v1alpha1",
-        "kind": "Workspace",
-        "metadata": {"name": name},
-        "spec": {
-            "owner": "bench@example.com",
-            "className": "standard",
-            "image": image,
-            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
-            "storage": {"size": "1Gi"},
-        },
-    });
-    let elapsed = timed(&api, name, &workspace, |workspace: &Workspace| {
-        workspace.status.as_ref().and_then(|s| s.actual_state) == Some(ActualState::Running)
+    let elapsed = timed(&api, name, &workspace(name), |w: &Workspace| {
+        state(w) == Some(ActualState::Running)
     })
     .await;
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selector = format!("workstead.dev/workspace={name}");
-    let list = pods.list(&kube::api::ListParams::default().labels(&selector)).await.unwrap();
+    let list = pods
+        .list(&ListParams::default().labels(&selector))
+        .await
+        .unwrap();
     (elapsed, list.items.into_iter().next().unwrap())
 }
 
@@ -131,7 +240,10 @@ async fn bare_start(client: &Client, namespace: &str, name: &str, like: &Pod) ->
             volume["persistentVolumeClaim"]["claimName"] = json!(bare);
         }
     }
-    assert_eq!(json!(like.spec)["containers"][0]["image"], spec["containers"][0]["image"]);
+    assert_eq!(
+        json!(like.spec)["containers"][0]["image"],
+        spec["containers"][0]["image"]
+    );
     let claim = json!({
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -146,21 +258,22 @@ async fn bare_start(client: &Client, namespace: &str, name: &str, like: &Pod) ->
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let begin = Instant::now();
     create(&claims, &claim).await;
-    let elapsed = timed(&pods, &bare, &pod, |pod: &Pod| {
-        pod.status.as_ref().and_then(|s| s.conditions.as_ref()).is_some_and(|conditions| {
-            conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
-        })
-    })
-    .await;
+    let elapsed = timed(&pods, &bare, &pod, is_ready).await;
     // The claim is part of it, as it is of ours.
     let whole = begin.elapsed().as_secs_f64() * 1000.0;
-    pods.delete(&bare, &DeleteParams::default().grace_period(0)).await.unwrap();
+    pods.delete(&bare, &DeleteParams::default().grace_period(0))
+        .await
+        .unwrap();
     elapsed.max(whole)
 }
 
 async fn create<K>(api: &Api<K>, value: &Value)
 where
-    K: kube::Resource<DynamicType = ()> + DeserializeOwned + serde::Serialize + Clone + std::fmt::Debug,
+    K: kube::Resource<DynamicType = ()>
+        + DeserializeOwned
+        + serde::Serialize
+        + Clone
+        + std::fmt::Debug,
 {
     let object: K = serde_json::from_value(value.clone()).unwrap();
     api.create(&PostParams::default(), &object).await.unwrap();
@@ -170,7 +283,12 @@ where
 async fn timed<K>(api: &Api<K>, name: &str, value: &Value, wanted: impl Fn(&K) -> bool) -> f64
 where
     K: kube::Resource<DynamicType = ()>
-        + DeserializeOwned + serde::Serialize + Clone + std::fmt::Debug + Send + 'static,
+        + DeserializeOwned
+        + serde::Serialize
+        + Clone
+        + std::fmt::Debug
+        + Send
+        + 'static,
 {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut events = std::pin::pin!(watcher(api.clone(), config).touched_objects());
@@ -189,20 +307,28 @@ where
             }
         }
     };
-    tokio::time::timeout(LIMIT, seen).await.unwrap_or_else(|_| panic!("{name} did not start"));
+    tokio::time::timeout(LIMIT, seen)
+        .await
+        .unwrap_or_else(|_| panic!("{name} did not start"));
     begin.elapsed().as_secs_f64() * 1000.0
 }
 
 async fn mk_namespace(client: &Client) -> String {
     let api: Api<Namespace> = Api::all(client.clone());
-    let namespace = serde_json::from_value(json!({"metadata": {"generateName": "bench-"}})).unwrap();
-    api.create(&PostParams::default(), &namespace).await.unwrap().name_any()
+    let namespace =
+        serde_json::from_value(json!({"metadata": {"generateName": "bench-"}})).unwrap();
+    api.create(&PostParams::default(), &namespace)
+        .await
+        .unwrap()
+        .name_any()
 }
 
 async fn connect() -> Client {
     let path = std::env::var("E2E_KUBECONFIG")
         .expect("E2E_KUBECONFIG names the cluster; `make bench` makes one and sets it");
     let read = Kubeconfig::read_from(path).unwrap();
-    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap();
+    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
+        .await
+        .unwrap();
     Client::try_from(config).unwrap()
 }

@@ -265,26 +265,36 @@ where
             }
         }
         set_annotation(&mut body, APPLIED_ANNOTATION, &digest);
-        if let Some(uid) = live.as_ref().and_then(|live| live.uid()) {
-            // A precondition: should another object have taken the name meanwhile, this is a conflict.
-            set_field(&mut body, &["metadata", "uid"], Value::String(uid));
-        }
-        self.send(key, body, digest).await
+        self.send(key, body, digest, live.and_then(|live| live.uid()))
+            .await
     }
 
-    async fn send(&self, key: Key, body: Value, digest: String) -> Result<Applied<K>, ApplyError> {
+    /// Sends a body. With the UID of the live object as a precondition: should another object have taken the name
+    /// meanwhile, this is a conflict.
+    async fn send(
+        &self,
+        key: Key,
+        body: Value,
+        digest: String,
+        uid: Option<String>,
+    ) -> Result<Applied<K>, ApplyError> {
+        let mut sent = body.clone();
+        if let Some(uid) = uid {
+            set_field(&mut sent, &["metadata", "uid"], Value::String(uid));
+        }
         // Forced: the fields that we send are ours, whoever wrote them last. Whoever wants another value changes the
         // Workspace.
         let params = PatchParams::apply(self.manager).force();
         let written = self
             .api(&key)
-            .patch(&key.name, &params, &Patch::Apply(&body))
+            .patch(&key.name, &params, &Patch::Apply(&sent))
             .await
             .map_err(|source| ApplyError::Apply {
                 kind: self.kind,
                 key: key.clone(),
                 source: Box::new(source),
             })?;
+        // Without the precondition: a later pass compares what it wants, and that has none.
         let part = serde_json::to_value(&written)
             .map(|live| part_of(&live, &body))
             .unwrap_or(Value::Null);

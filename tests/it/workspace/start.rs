@@ -43,3 +43,30 @@ async fn a_workspace_starts_with_few_writes_and_an_idle_pass_writes_nothing() {
     );
     process.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_child_that_was_written_a_second_time_is_not_written_a_third_time() {
+    let world = World::new("again").await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    world.settle().await;
+    // A second endpoint is a second write of the Service; a pass after that has nothing to say.
+    world
+        .change(
+            "dev",
+            json!({"spec": {"endpoints": [{"name": "web", "port": 3000}, {"name": "api", "port": 4000}]}}),
+        )
+        .await;
+    world.until_state("dev", ActualState::Running).await;
+    world.settle().await;
+    let mark = world.faults.mark();
+    world
+        .change(
+            "dev",
+            json!({"metadata": {"annotations": {"example.com/touched": "1"}}}),
+        )
+        .await;
+    world.settle().await;
+    assert_eq!(lines(&writes_since(&world.faults, mark)), "");
+    process.stop().await.unwrap();
+}
