@@ -74,7 +74,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   workstead plan                                   what waits for a start already
-  workstead plan workspaces/ --gitsync platform    as that GitSync would apply the folder, deletes included
+  workstead plan . --gitsync platform              as that GitSync would apply this checkout, deletes included
+  workstead plan --gitsync platform                as it would apply the commit that it follows
   workstead plan workspaces/ -o json               for programs")]
     Plan(PlanArgs),
     /// Check files without a cluster: the API server's verdict, with file, line and column
@@ -227,7 +228,7 @@ pub struct PlanArgs {
     /// A checkout of the repository, a folder or a file
     pub path: Option<PathBuf>,
     /// The GitSync that would apply it: its path, rules, inventory and deletion guard
-    #[arg(long, value_name = "NAME", requires = "path")]
+    #[arg(long, value_name = "NAME")]
     pub gitsync: Option<String>,
     /// What waits in all namespaces
     #[arg(short = 'A', long)]

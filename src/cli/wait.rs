@@ -56,7 +56,7 @@ where
     };
     let outcome = timeout(limit, watching).await;
     outcome.unwrap_or_else(|_| {
-        Err(CliError::no(format!("{name} was not there after {limit:?}")).seen(told))
+        Err(CliError::no(format!("{name} is not yet as wanted after {limit:?}")).seen(told))
     })
 }
 

@@ -784,6 +784,37 @@ async fn plan_deletes_what_the_inventory_of_the_gitsync_has_and_the_guard_lets_g
     assert!(text.contains("2 deletes would wait for approval"), "{text}");
 }
 
+#[tokio::test]
+async fn plan_of_a_gitsync_alone_fetches_the_commit_that_it_follows() {
+    let bench = Bench::new().await;
+    let server = workstead::testkit::GitServer::start();
+    let repository = server.repository("team");
+    repository.commit(&[("team/good.yaml", GOOD), ("other/bad.yaml", "a: [")]);
+    // Files without a namespace land in that of the GitSync.
+    mk_gitsync(
+        &bench,
+        "repo",
+        json!({"spec": {"url": repository.url(), "path": "team"}}),
+    )
+    .await;
+    let text = bench.run(&["plan", "--gitsync", "repo"]).await.ended(0);
+    assert!(
+        text.contains("+ create  Workspace") && text.contains("team/good.yaml"),
+        "{text}"
+    );
+
+    mk_gitsync(
+        &bench,
+        "lost",
+        json!({"spec": {"url": format!("{}-not", repository.url())}}),
+    )
+    .await;
+    bench
+        .run(&["plan", "--gitsync", "lost"])
+        .await
+        .complained(2, &["GS10", "next step:", "DIR"]);
+}
+
 async fn write_inventory(bench: &Bench, gitsync: &str, names: &[&str]) {
     use workstead::model::names::INVENTORY_OF_LABEL;
     use workstead::model::sync::{Inventory, ObjectId, inventory_name};

@@ -1,12 +1,13 @@
 //! `workstead plan`: what a commit would create, change, delete and restart, and what waits for a start already.
 //!
-//! 1. Read the files as the GitSync would.
+//! 1. Read the files as the GitSync would: a folder, or the commit that it follows.
 //! 2. Ask the cluster what is there.
 //! 3. Plan as the GitSync would, with its inventory and its deletion guard.
 //! 4. Have the API server try each change (dry run), and render before and after: what takes effect, and when.
 //! 5. Add what waits in the cluster already.
 
 mod effects;
+mod fetch;
 mod live;
 mod report;
 
@@ -32,20 +33,26 @@ use crate::model::sync::{Change, Inventory, Plan, Snapshot};
 pub async fn run(arguments: PlanArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {
     let connection = connect(&arguments.cluster).await?;
     let mut report = Report::default();
-    let mut cluster = match &arguments.path {
-        Some(path) => {
-            let gitsync = match &arguments.gitsync {
-                Some(name) => Some(read_gitsync(&connection, name).await?),
-                None => None,
-            };
+    let gitsync = match &arguments.gitsync {
+        Some(name) => Some(read_gitsync(&connection, name).await?),
+        None => None,
+    };
+    let snapshot = match (&arguments.path, &gitsync) {
+        (Some(path), _) => {
             let (tree, rules) = validate::rules(gitsync.as_ref(), &connection.namespace, &[])?;
-            let snapshot = validate::read(path, &tree, &rules)?;
-            let told = format!(
-                "asking the cluster about {} objects",
-                snapshot.objects.len()
-            );
-            screen.progress(&told);
-            plan_files(&connection, gitsync.as_ref(), &snapshot, &mut report).await?
+            Some(validate::read(path, &tree, &rules)?)
+        }
+        (None, Some(gitsync)) => {
+            screen.progress(&format!("fetching {}", gitsync.spec.url));
+            Some(fetch::fetch(&connection, gitsync).await?)
+        }
+        (None, None) => None,
+    };
+    let mut cluster = match &snapshot {
+        Some(snapshot) => {
+            let count = snapshot.objects.len();
+            screen.progress(&format!("asking the cluster about {count} objects"));
+            plan_files(&connection, gitsync.as_ref(), snapshot, &mut report).await?
         }
         None => Cluster::default(),
     };

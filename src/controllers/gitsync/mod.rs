@@ -5,7 +5,7 @@
 
 mod apply;
 mod context;
-mod dereference;
+pub mod dereference;
 mod fields;
 mod fights;
 mod finalize;
@@ -19,7 +19,7 @@ mod reconcile;
 mod report;
 pub mod requests;
 mod slots;
-mod source;
+pub mod source;
 mod status;
 mod watch;
 pub mod webhook;

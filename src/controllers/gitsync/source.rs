@@ -47,7 +47,9 @@ pub async fn fetch(
     known: Option<&Tree>,
     failed_before: bool,
 ) -> Result<Fetched, SourceError> {
-    let (request, credentials) = request(context, gitsync, access, timeout, known)?;
+    let state = &context.shared.config.state_dir;
+    let commit = known.map(|tree| tree.read.commit.clone());
+    let (request, credentials) = request(state, gitsync, access, timeout, commit)?;
     let fetched = {
         // Held while the fetch runs: see the lanes.
         let _slot = context.slots.take(failed_before).await;
@@ -85,12 +87,16 @@ pub async fn fetch(
     })
 }
 
-fn request(
-    context: &Context,
+/// What to fetch for a GitSync, and where to. `known` is a commit whose tree the caller holds already.
+///
+/// # Errors
+/// When the Secret or the spec can't be used.
+pub fn request(
+    state: &Path,
     gitsync: &GitSync,
     access: Access,
     timeout: Duration,
-    known: Option<&Tree>,
+    known: Option<String>,
 ) -> Result<(FetchRequest, Option<Credentials>), SourceError> {
     let spec = &gitsync.spec;
     let authority = access
@@ -122,14 +128,14 @@ fn request(
         .map(ToOwned::to_owned);
     let uid = gitsync.metadata.uid.clone().unwrap_or_default();
     let request = FetchRequest {
-        repository: folder(&context.shared.config.state_dir).join(format!("{uid}{SUFFIX}")),
+        repository: folder(state).join(format!("{uid}{SUFFIX}")),
         url: spec.url.clone(),
         reference: spec.reference.clone().unwrap_or_default(),
         authority,
         timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
         limits: FetchLimits::default(),
         applied,
-        known: known.map(|tree| tree.read.commit.clone()),
+        known,
         tree,
     };
     Ok((request, credentials))
