@@ -1,15 +1,16 @@
 //! How passes of every controller are counted, logged and tried again.
 
 use std::error::Error;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use kube::Resource;
 use kube::runtime::controller::{self, Action};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{Lookup, ObjectRef, Store};
 use kube::runtime::watcher;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::controllers::backoff::{Backoff, BackoffSettings};
 use crate::controllers::cache::Key;
@@ -34,6 +35,9 @@ pub trait PassError: Error + Send + 'static {
     /// When it is tried again.
     fn retry(&self) -> Retry;
 }
+
+/// How a pass ended, as kube's controller tells it.
+type Ended<K, E> = Result<(ObjectRef<K>, Action), controller::Error<E, watcher::Error>>;
 
 /// The passes of one controller.
 #[derive(Debug)]
@@ -132,11 +136,35 @@ impl Passes {
 
     /// Runs a controller's stream to its end. Passes were logged when they failed; what is left are troubles of the
     /// controller itself.
+    ///
+    /// A graceful shutdown ends the watches and lets passes end. Before the first list is there the controller waits
+    /// for it, and would wait for ever: then it is ended at once.
     pub async fn drain<K, E>(
         &self,
-        stream: impl Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<E, watcher::Error>>>,
+        stream: impl Stream<Item = Ended<K, E>>,
+        store: Store<K>,
+        shutdown: &CancellationToken,
     ) where
-        K: Resource,
+        K: Lookup + Clone + 'static,
+        K::DynamicType: Eq + Hash + Clone,
+        E: Error + 'static,
+    {
+        let ended_early = async {
+            tokio::select! {
+                biased;
+                Ok(()) = store.wait_until_ready() => std::future::pending().await,
+                () = shutdown.cancelled() => {}
+            }
+        };
+        tokio::select! {
+            () = self.log(stream) => {}
+            () = ended_early => {}
+        }
+    }
+
+    async fn log<K, E>(&self, stream: impl Stream<Item = Ended<K, E>>)
+    where
+        K: Lookup,
         E: Error + 'static,
     {
         let mut stream = std::pin::pin!(stream);

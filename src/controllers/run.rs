@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -29,6 +30,10 @@ use crate::telemetry::{Health, Metrics};
 
 /// The name under which `/readyz` lists the lease.
 const LEASE: &str = "lease";
+
+/// How long passes may go on after the end was asked for: longer than a write may take, and less than the 30 s that a
+/// pod has.
+const DRAIN: Duration = Duration::from_secs(15);
 
 /// Why the controllers ended.
 #[derive(Debug, thiserror::Error)]
@@ -350,15 +355,22 @@ async fn lead(
     for (name, controller) in controllers {
         running.spawn(controller.map(move |()| name));
     }
-    let mut outcome = Ok(());
-    while let Some(ended) = running.join_next().await {
-        if !stop.is_cancelled() && outcome.is_ok() {
-            outcome = Err(match ended {
-                Ok(name) => RunError::TaskEnded(name),
-                Err(error) => RunError::TaskFailed(error),
-            });
-            stop.cancel();
-        }
+    let first = tokio::select! {
+        ended = running.join_next() => ended,
+        () = stop.cancelled() => None,
+    };
+    let outcome = match first {
+        Some(ended) if !stop.is_cancelled() => Err(match ended {
+            Ok(name) => RunError::TaskEnded(name),
+            Err(error) => RunError::TaskFailed(error),
+        }),
+        _ => Ok(()),
+    };
+    stop.cancel();
+    let drained = async { while running.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("passes did not end in time; they are cut off");
+        running.shutdown().await;
     }
     outcome
 }

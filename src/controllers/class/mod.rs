@@ -81,12 +81,12 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
         .map(Ok)
         .reflect(writer)
         .applied_objects();
-    let running = Controller::for_stream(own, reader)
+    let running = Controller::for_stream(own, reader.clone())
         .with_config(controller::Config::default().concurrency(4))
         .reconcile_all_on(changes(defaults_seen))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(reconcile, error_policy, context.clone());
-    context.passes.drain(running).await;
+    context.passes.drain(running, reader, &shutdown).await;
 }
 
 /// One pass over a class:
@@ -101,7 +101,6 @@ async fn reconcile(
     context
         .passes
         .count(&key, async {
-            context.classes.wait_until_ready().await;
             let class = context.classes.get(&key).unwrap_or(class);
             let defaults = default_names(&context.classes.all());
             let status = status::judge(

@@ -82,18 +82,18 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
         .reflect(writer)
         .applied_objects()
         .predicate_filter(changed, Default::default());
-    let running = Controller::for_stream(own, reader)
+    let running = Controller::for_stream(own, reader.clone())
         // Unbounded: a pass that waits for a silent remote must not keep others from theirs. There are as many as
         // GitSyncs at most, and the lanes bound the fetches.
         .with_config(controller::Config::default().concurrency(0))
         .reconcile_on(requests.stream())
-        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
             reconcile::reconcile,
             reconcile::error_policy,
             context.clone(),
         );
-    context.passes.drain(running).await;
+    context.passes.drain(running, reader, &shutdown).await;
     watches.shutdown().await;
 }
 

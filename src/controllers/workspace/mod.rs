@@ -49,6 +49,8 @@ pub struct Context {
     pub watched: Arc<Watched>,
     /// Counts, logs and spaces passes.
     pub passes: Passes,
+    /// Cancelled when no pass is to begin any more.
+    pub stop: CancellationToken,
 }
 
 /// Runs the controller while this process leads.
@@ -66,6 +68,7 @@ pub async fn run(
         installation,
         cluster,
         renderer,
+        stop: shutdown.clone(),
         shared: shared.clone(),
     });
     let (store, workspaces) = context.watched.workspaces(&shared, {
@@ -73,7 +76,7 @@ pub async fn run(
         move |key: &Key| context.passes.forget(key)
     });
     let classes = context.watched.classes(&shared, store.clone());
-    let running = Controller::for_stream(workspaces, store)
+    let running = Controller::for_stream(workspaces, store.clone())
         .with_config(controller::Config::default().concurrency(shared.config.concurrency))
         .reconcile_on(context.children.watch(&shared))
         .reconcile_on(classes)
@@ -85,7 +88,7 @@ pub async fn run(
             context.clone(),
         );
     tokio::join!(
-        context.passes.drain(running),
+        context.passes.drain(running, store, &shutdown),
         report_caches(&context, &shutdown)
     );
 }

@@ -35,11 +35,20 @@ pub async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, WorkspaceError> {
     let key = Key::of(&*workspace);
-    context.children.wait_until_ready().await;
-    context.watched.classes.wait_until_ready().await;
+    tokio::select! {
+        biased;
+        () = caches_are_filled(&context) => {}
+        // The watches that would fill them have ended.
+        () = context.stop.cancelled() => return Ok(Action::await_change()),
+    }
     // Boxed: the state of a whole pass is some 50 kB.
     let pass = Box::pin(pass(&context, workspace));
     context.passes.count(&key, pass).await
+}
+
+async fn caches_are_filled(context: &Context) {
+    context.children.wait_until_ready().await;
+    context.watched.classes.wait_until_ready().await;
 }
 
 /// What to do when a pass failed.

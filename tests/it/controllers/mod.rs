@@ -2,6 +2,7 @@
 
 mod class;
 mod lease;
+mod life;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

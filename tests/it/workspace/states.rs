@@ -262,3 +262,75 @@ async fn of_many_evicted_pods_the_newest_is_kept_and_all_are_counted() {
         .await;
     process.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_start_that_takes_too_long_fails_exactly_at_its_deadline() {
+    let world = World::with_class("slow", json!({"timeouts": {"startup": "2s"}})).await;
+    let process = world.start();
+    world.create("dev", json!({})).await;
+    let started = world.until_state("dev", ActualState::Starting).await;
+    let pod = world.pod("dev", None).await;
+    let unschedulable =
+        PodStep::Unschedulable("0/1 nodes are available: 1 Insufficient memory.".to_owned());
+    world.kubelet.report(&pod, &unschedulable).await.unwrap();
+    // The cause is shown at once, while it still starts.
+    let status = world
+        .until("dev", "the cause", |status| status.failure.is_some())
+        .await;
+    assert_eq!(status.actual_state, Some(ActualState::Starting));
+    let status = world.until_state("dev", ActualState::Failed).await;
+    let failure = status.failure.unwrap();
+    assert_eq!(failure.cause, Cause::Unschedulable);
+    assert!(
+        failure.evidence.contains("Insufficient memory"),
+        "{failure:?}"
+    );
+    let failed = status
+        .conditions
+        .iter()
+        .find(|c| c.type_ == "Stalled")
+        .unwrap();
+    let begin = started.start_requested_at.unwrap().0;
+    let took = failed.last_transition_time.0.duration_since(begin);
+    // Conditions keep whole seconds.
+    assert!((1..=3).contains(&took.as_secs()), "{took:?}");
+    // No pod was lost, and it still may come.
+    world.kubelet.report(&pod, &PodStep::Ready).await.unwrap();
+    world.until_state("dev", ActualState::Running).await;
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn transitions_and_failures_are_told_as_events() {
+    let world = World::new("events").await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    let waiting = PodStep::CrashLoop {
+        exit_code: 137,
+        reason: "OOMKilled".to_owned(),
+        message: String::new(),
+        restarts: 3,
+    };
+    let pod = world.pod("dev", None).await;
+    world.kubelet.report(&pod, &waiting).await.unwrap();
+    world.until_state("dev", ActualState::Failed).await;
+    let events: kube::Api<k8s_openapi::api::events::v1::Event> = world.api();
+    let reasons = eventually("the events", || async {
+        let list = events.list(&Default::default()).await.unwrap();
+        let about = |e: &k8s_openapi::api::events::v1::Event| {
+            e.regarding
+                .as_ref()
+                .is_some_and(|o| o.kind.as_deref() == Some("Workspace"))
+        };
+        let told: Vec<(String, String)> = list
+            .into_iter()
+            .filter(about)
+            .map(|e| (e.type_.unwrap_or_default(), e.reason.unwrap_or_default()))
+            .collect();
+        let has = |type_: &str, reason: &str| told.contains(&(type_.into(), reason.into()));
+        (has("Normal", "Running") && has("Warning", "OutOfMemory")).then_some(told)
+    })
+    .await;
+    assert!(reasons.len() <= 8, "{reasons:?}");
+    process.stop().await.unwrap();
+}
