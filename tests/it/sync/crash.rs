@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::StreamExt;
 use kube::ResourceExt;
 use serde_json::json;
 use workstead::testkit::faults::{Cut, Fault, When};
@@ -68,15 +69,17 @@ async fn calls_of_a_pass() -> usize {
     count
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_crash_at_any_call_in_either_form_converges_and_never_loses_track() {
     let calls = calls_of_a_pass().await;
     assert!((8..60).contains(&calls), "{calls} calls");
-    for cut in Cut::BOTH {
-        for call in 1..=calls {
-            crash_at(call, cut).await;
-        }
-    }
+    let cases = Cut::BOTH
+        .into_iter()
+        .flat_map(|cut| (1..=calls).map(move |call| (call, cut)));
+    // Each has a namespace, a repository and a script of its own.
+    futures::stream::iter(cases)
+        .for_each_concurrent(4, |(call, cut)| crash_at(call, cut))
+        .await;
 }
 
 async fn crash_at(call: usize, cut: Cut) {
@@ -111,23 +114,27 @@ async fn crash_at(call: usize, cut: Cut) {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_conflict_on_every_write_in_turn_converges() {
-    for write in 1..=8 {
-        let f = Fixture::new().await;
-        let one = first(&f).await;
-        f.create(json!({})).await;
-        f.faults.once(When::write(write), Fault::Answer(409));
-        let running = f.start();
-        f.until_applied(&one).await;
-        let two = second(&f);
-        f.faults.restart_count();
-        f.faults.once(When::write(write), Fault::Answer(409));
-        f.sync().await;
-        converged(&f, &two).await;
-        covers(&f).await;
-        running.stop().await;
-    }
+    futures::stream::iter(1..=8)
+        .for_each_concurrent(4, conflict_at)
+        .await;
+}
+
+async fn conflict_at(write: usize) {
+    let f = Fixture::new().await;
+    let one = first(&f).await;
+    f.create(json!({})).await;
+    f.faults.once(When::write(write), Fault::Answer(409));
+    let running = f.start();
+    f.until_applied(&one).await;
+    let two = second(&f);
+    f.faults.restart_count();
+    f.faults.once(When::write(write), Fault::Answer(409));
+    f.sync().await;
+    converged(&f, &two).await;
+    covers(&f).await;
+    running.stop().await;
 }
 
 #[tokio::test]
