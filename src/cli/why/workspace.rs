@@ -91,10 +91,12 @@ impl Explanation {
 
     fn situation(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
-        let ready = match (self.ready, self.stalled) {
-            (true, _) => "yes",
-            (false, true) => "no, and only a person can help",
-            (false, false) => "not yet",
+        let ready = match (self.ready, self.stalled, &self.failure) {
+            (true, ..) => "yes",
+            // What helps is said below, with the failure.
+            (false, true, Some(_)) => "no",
+            (false, true, None) => "no, and only a person can help",
+            (false, false, _) => "not yet",
         };
         lines.push(("ready", ready.to_owned()));
         if let Some(message) = self.message.as_ref().filter(|message| !message.is_empty())
