@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 
 /// A client with a cache of its own.
 struct Client {
-    folder: TempDir,
+    // Removed with the client.
+    _folder: TempDir,
     worker: FetchWorker,
     request: FetchRequest,
     credentials: Option<Credentials>,
@@ -37,7 +38,7 @@ impl Client {
                 known: None,
                 tree: TreeRules::new("", "", TreeLimits::default()).unwrap(),
             },
-            folder,
+            _folder: folder,
             credentials: None,
         }
     }

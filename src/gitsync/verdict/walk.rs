@@ -137,7 +137,8 @@ impl Walk<'_> {
         if value.is_null() && may_be_null && schema.allowed.is_empty() {
             return;
         }
-        if !(value.is_null() && may_be_null) && !fits(schema.type_, value) {
+        let is_allowed_null = value.is_null() && may_be_null;
+        if !is_allowed_null && !fits(schema.type_, value) {
             self.report(Fault::Type, wrong_type(schema.type_, value));
             return;
         }
