@@ -16,6 +16,8 @@ pub mod control_plane;
 pub mod faults;
 pub mod git_server;
 pub mod kubelet;
+pub mod process;
+pub mod renderer;
 pub mod wait;
 
 pub use clock::TestClock;

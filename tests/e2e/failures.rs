@@ -6,7 +6,7 @@ use workstead::api::Workspace;
 use workstead::api::shared::Blame;
 use workstead::api::workspace::{ActualState, Cause};
 
-use crate::harness::{Cluster, debian_image, start_registries, tiny_image};
+use crate::harness::{Cluster, debian_image, start_registries, tiny_image, unmountable_image};
 
 /// Startup, the pull, the retries of the kubelet, and a busy machine.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -62,14 +62,12 @@ fn cases() -> Vec<Case> {
         },
         Case {
             name: "config-invalid",
-            spec: format!(
-                r#"{{image: "{debian}", resources: {{requests: {{memory: 1Mi}}, limits: {{memory: 1Mi}}}}}}"#
-            ),
+            spec: format!(r#"{{image: "{}"}}"#, unmountable_image()),
             class: "short",
             cause: Cause::ConfigInvalid,
             blame: Blame::User,
             state: ActualState::Failed,
-            evidence: "",
+            evidence: "/projects",
             next_step: "",
         },
         Case {

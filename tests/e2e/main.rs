@@ -12,3 +12,4 @@ mod last;
 mod lifecycle;
 mod resilience;
 mod rights;
+mod takeover;

@@ -5,7 +5,7 @@ mod registry;
 mod repository;
 
 pub(crate) use cluster::{Cluster, INSTALLATION, condition};
-pub(crate) use registry::start_registries;
+pub(crate) use registry::{start_registries, unmountable_image};
 pub(crate) use repository::Repository;
 
 /// The workspace image with a shell, git and a small HTTP server.

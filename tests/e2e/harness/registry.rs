@@ -5,6 +5,20 @@ use std::process::{Command, Stdio};
 /// One user, whose password nobody here sends.
 const USERS: &str = "somebody:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
 
+/// Puts an image on the node that no runtime can make a workspace of, and gives its name.
+pub(crate) fn unmountable_image() -> String {
+    let cluster = std::env::var("E2E_CLUSTER")
+        .expect("an image that is in no registry has to be put on the node, and it is not ours");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/unmountable-image");
+    let status = Command::new(script)
+        .arg(cluster)
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "the image was not put on the node");
+    "localhost/workstead-unmountable:dev".to_owned()
+}
+
 /// Starts both, unless they run: `localhost:5000` has no images, `localhost:5001` asks who you are.
 ///
 /// The node has a network of its own, and what runs in it ends with it.

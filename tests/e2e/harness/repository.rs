@@ -1,7 +1,6 @@
 //! A repository on the Git server in the cluster, and a working copy of it here.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -56,10 +55,6 @@ impl Repository {
         repository
     }
 
-    /// The working copy.
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
-    }
 
     /// Writes a file of the working copy.
     pub(crate) fn write(&self, file: &str, text: &str) {

@@ -7,29 +7,12 @@ use serde_json::json;
 use workstead::api::Workspace;
 use workstead::api::workspace::{ActualState, ChangeEffect};
 use workstead::controllers::Parts;
-use workstead::controllers::workspace::renderer::{Renderer, Standard};
-use workstead::model::workspace::ValidatedWorkspace;
-use workstead::render::Resources;
 use workstead::testkit::faults::{Faults, lines};
+use workstead::testkit::renderer::NextRelease;
 use workstead::testkit::wait::eventually;
 
 use super::{World, until_passed, writes_since};
 use crate::controllers::Process;
-
-/// A release that renders pods differently.
-struct Changed;
-
-impl Renderer for Changed {
-    fn render(&self, workspace: &ValidatedWorkspace, replicas: i32) -> Resources {
-        let resources = Standard.render(workspace, replicas);
-        let mut template = resources.template().clone();
-        let annotations = &mut template.metadata.get_or_insert_default().annotations;
-        annotations
-            .get_or_insert_default()
-            .insert("example.com/release".to_owned(), "next".to_owned());
-        resources.with_template(&template)
-    }
-}
 
 #[tokio::test]
 async fn a_release_that_renders_differently_restarts_nobody_and_says_what_waits() {
@@ -42,7 +25,7 @@ async fn a_release_that_renders_differently_restarts_nobody_and_says_what_waits(
     }
     process.stop().await.unwrap();
     let parts = Parts {
-        renderer: Arc::new(Changed),
+        renderer: Arc::new(NextRelease),
         ..Parts::default()
     };
     let process = world.start_with(world.config("two"), parts);
