@@ -8,9 +8,10 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use workstead::api::Workspace;
 use workstead::api::workspace::{ActualState, Cause};
+use workstead::testkit::faults::lines;
 use workstead::testkit::wait::eventually;
 
-use super::World;
+use super::{World, writes_since};
 use crate::object;
 
 async fn until_same(world: &World, wanted: &std::collections::BTreeMap<String, Value>, what: &str) {
@@ -118,6 +119,13 @@ async fn a_child_that_is_edited_by_hand_is_put_right_and_what_others_add_stays()
         (deployments.get("dev").await.unwrap().spec?.replicas == Some(1)).then_some(())
     })
     .await;
+    // What was written twice is not written a third time.
+    world.settle().await;
+    let mark = world.faults.mark();
+    let touch = json!({"metadata": {"annotations": {"example.com/touch": "1"}}});
+    world.change("dev", touch).await;
+    world.settle().await;
+    assert_eq!(lines(&writes_since(&world.faults, mark)), "");
     process.stop().await.unwrap();
 }
 
