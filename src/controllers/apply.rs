@@ -12,8 +12,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
@@ -196,7 +198,7 @@ pub struct Writer<K> {
     manager: &'static str,
     kind: &'static str,
     cache: Arc<Cache<K>>,
-    kept: Mutex<HashMap<Key, Kept>>,
+    kept: Arc<Mutex<HashMap<Key, Kept>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -217,7 +219,7 @@ where
             manager,
             kind,
             cache,
-            kept: Mutex::default(),
+            kept: Arc::default(),
             metrics,
         }
     }
@@ -225,6 +227,25 @@ where
     /// The cache that it writes beside.
     pub fn cache(&self) -> &Arc<Cache<K>> {
         &self.cache
+    }
+
+    /// Watches the kind, as [`Cache::stream`] does, and forgets what was written of objects that went away.
+    pub fn watch(
+        &self,
+        api: Api<K>,
+        config: watcher::Config,
+    ) -> impl Stream<Item = Arc<K>> + Send + 'static {
+        let (cache, kept) = (self.cache.clone(), self.kept.clone());
+        self.cache
+            .stream(api, config, self.kind, self.metrics.clone())
+            .inspect(move |object| {
+                let key = Key::of(&**object);
+                if cache.get(&key).is_none() {
+                    kept.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .remove(&key);
+                }
+            })
     }
 
     /// Brings a child to what is wanted, with at most one write.

@@ -58,14 +58,20 @@ impl Children {
     /// Watches all kinds, as long as the stream is polled.
     pub fn watch(&self, shared: &Shared) -> Triggers {
         let mut all = SelectAll::new();
-        all.push(triggers(shared, self.service_accounts.cache()).boxed());
-        all.push(triggers(shared, self.network_policies.cache()).boxed());
-        all.push(triggers(shared, self.volumes.cache()).boxed());
-        all.push(triggers(shared, self.services.cache()).boxed());
-        all.push(triggers(shared, self.revisions.cache()).boxed());
-        all.push(triggers(shared, self.deployments.cache()).boxed());
-        all.push(triggers(shared, self.pods.cache()).boxed());
-        all.push(triggers(shared, &self.replica_sets).boxed());
+        all.push(of_writer(shared, &self.service_accounts).boxed());
+        all.push(of_writer(shared, &self.network_policies).boxed());
+        all.push(of_writer(shared, &self.volumes).boxed());
+        all.push(of_writer(shared, &self.services).boxed());
+        all.push(of_writer(shared, &self.revisions).boxed());
+        all.push(of_writer(shared, &self.deployments).boxed());
+        all.push(of_writer(shared, &self.pods).boxed());
+        let sets = self.replica_sets.stream(
+            shared.config.scope.api(&shared.client),
+            shared.config.scope.children(),
+            "ReplicaSet",
+            shared.metrics.clone(),
+        );
+        all.push(triggers(sets).boxed());
         all
     }
 
@@ -121,21 +127,23 @@ fn client(shared: &Shared) -> Client {
     shared.client.clone()
 }
 
-fn triggers<K>(
+fn of_writer<K>(
     shared: &Shared,
-    cache: &Arc<Cache<K>>,
+    writer: &Writer<K>,
 ) -> impl Stream<Item = ObjectRef<Workspace>> + Send + 'static
 where
-    K: Cached + Resource<Scope = k8s_openapi::NamespaceResourceScope> + k8s_openapi::Resource,
+    K: Cached + Resource<Scope = k8s_openapi::NamespaceResourceScope> + Serialize,
 {
-    cache
-        .stream(
-            shared.config.scope.api::<K>(&shared.client),
-            shared.config.scope.children(),
-            <K as k8s_openapi::Resource>::KIND,
-            shared.metrics.clone(),
-        )
-        .filter_map(|child| std::future::ready(Key::of_workspace(&*child).map(object_ref)))
+    triggers(writer.watch(
+        shared.config.scope.api(&shared.client),
+        shared.config.scope.children(),
+    ))
+}
+
+fn triggers<K: Cached>(
+    children: impl Stream<Item = Arc<K>> + Send + 'static,
+) -> impl Stream<Item = ObjectRef<Workspace>> + Send + 'static {
+    children.filter_map(|child| std::future::ready(Key::of_workspace(&*child).map(object_ref)))
 }
 
 /// As kube's controller names it.
