@@ -12,6 +12,7 @@
 )]
 
 mod node;
+mod push;
 
 mod results;
 
@@ -46,6 +47,9 @@ fn main() {
         figure.print();
         measured.push(figure);
     };
+    if wanted("push-to-applied") {
+        take(runtime.block_on(push::push_to_applied()));
+    }
     if wanted("ready-to-running") {
         take(runtime.block_on(node::ready_to_running()));
     }
