@@ -29,6 +29,15 @@ has_capability() {
   [ $((16#$caps >> $1 & 1)) -eq 1 ]
 }
 
+# snapshotter: an overlay does not lie on another one, as the disk of a container is; there images are
+# copied for each container instead.
+snapshotter() {
+  case "$(stat --file-system --format=%T "$STATE")" in
+    overlayfs) echo native ;;
+    *) echo overlayfs ;;
+  esac
+}
+
 config_containerd() {
   # Without CAP_SYS_RESOURCE (24) nobody may lower an oom score; every sandbox would fail with "can't
   # get final child's PID from pipe: EOF". AppArmor profiles would stay in the kernel after the node.
@@ -43,7 +52,7 @@ state = "/run/containerd"
 address = "/run/containerd/containerd.sock"
 
 [plugins.'io.containerd.cri.v1.images']
-snapshotter = "overlayfs"
+snapshotter = "$(snapshotter)"
 
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
 sandbox = "$PAUSE_IMAGE"

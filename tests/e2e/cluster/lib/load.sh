@@ -9,7 +9,7 @@ images_load_missing() {
   for archive in "$@"; do
     [ -r "$archive" ] || die "cannot read the image archive $archive"
     if [ -n "$(comm -23 <(oci_names "$archive" | sort) <(sort <<<"$here"))" ]; then
-      in_node "$pid" ctr -n k8s.io images import --local - <"$archive" >>"$STATE/log/load.log" 2>&1 || {
+      in_node "$pid" ctr -n k8s.io images import --local --snapshotter "$(snapshotter)" - <"$archive" >>"$STATE/log/load.log" 2>&1 || {
         log_tail "$STATE/log/load.log"
         die "containerd did not take $archive"
       }
