@@ -46,10 +46,6 @@ pub fn workspace_with(spec: Value) -> Workspace {
     .unwrap()
 }
 
-pub fn workspace() -> Workspace {
-    workspace_with(json!({}))
-}
-
 pub fn class_with(spec: Value) -> WorkspaceClass {
     serde_json::from_value(json!({
         "apiVersion": "workstead.dev/v1alpha1", "kind": "WorkspaceClass",

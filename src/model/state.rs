@@ -210,4 +210,6 @@ fn earliest(suspects: &[failures::Suspect], evidence: &Evidence) -> Failure {
 }
 
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod tests;

@@ -44,6 +44,9 @@ pub struct Report<'a> {
     pub pending: &'a [PendingChange],
     /// What could not be honoured.
     pub notices: &'a [String],
+    /// Whether every object was applied. An error that is not shown yet (it may pass) counts as one here: nothing is
+    /// echoed as carried out before it was.
+    pub all_applied: bool,
     /// How many pods that nodes refused or evicted this pass deleted.
     pub deleted_rejected: u32,
 }
@@ -133,7 +136,7 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
     let state = derived.state;
     let failure =
         failure(report, state, derived.failure).map(|failure| with_since(failure, &previous, now));
-    let applied = blocked.is_none() && evidence.apply_error.is_none();
+    let applied = blocked.is_none() && report.all_applied && evidence.apply_error.is_none();
     let timers = evidence.timers;
     let wanted = conditions(report, &previous, state, failure.as_ref());
     WorkspaceStatus {

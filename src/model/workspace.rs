@@ -5,18 +5,16 @@
 //! [`quota::Census`](crate::model::quota::Census), the volume by [`VolumeFacts::of`]) and calls [`validate`]. On `Err`
 //! nothing new is applied; the failure goes to the status as `blocked`.
 
+mod checks;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use crate::api::class::Retention;
-use crate::api::shared::{Blame, DurationText};
+use crate::api::shared::Blame;
 use crate::api::workspace::{Cause, Failure, Workspace};
-use crate::model::class::{
-    Deadlines, Egress, LEAST_STARTUP, LEAST_STOPPING, MAX_USER_IN_NAMESPACE, PodRules,
-    ValidatedClass,
-};
-use crate::model::duration::Span;
+use crate::model::class::{Deadlines, Egress, PodRules, ValidatedClass};
 use crate::model::identity::{
     EndpointName, EndpointPort, ImageReference, Owner, VariableName, WorkspaceName,
 };
@@ -26,7 +24,11 @@ use crate::model::names::{
 };
 use crate::model::quantity::Amount;
 use crate::model::quota::Exceeded;
-use crate::model::resources::{self, ResourceError, ValidatedResources};
+use crate::model::resources::{self, ValidatedResources};
+use checks::{
+    check_volume_owner, image_failure, resource_failure, validated_command, validated_deadlines,
+    validated_endpoints, validated_env, validated_pod, validated_storage,
+};
 
 /// All that [`validate`] looks at.
 #[derive(Debug, Clone, Copy)]
@@ -187,9 +189,6 @@ pub struct ValidatedStorage {
     pub retention: Retention,
 }
 
-/// The environment variables and arguments of a pod must fit into what the kernel takes for a new program.
-const ENVIRONMENT_BYTES: usize = 512 * 1024;
-
 /// Checks a Workspace against its class, its quota, its volume and the cluster.
 ///
 /// # Errors
@@ -261,315 +260,6 @@ pub(crate) fn config(field: &str, message: &str) -> Failure {
         next_step: format!("correct {field} in the file of the Workspace"),
         since: None,
     }
-}
-
-fn image_failure(image: &str, message: &str) -> Failure {
-    Failure {
-        cause: Cause::ImageNotFound,
-        blame: Blame::User,
-        message: format!("spec.image: {message}"),
-        evidence: format!("spec.image is '{image}'"),
-        retryable: false,
-        next_step: "correct spec.image in the file of the Workspace".to_owned(),
-        since: None,
-    }
-}
-
-/// Something is over a cap of the class: the author can ask for less, or the administrator allow more.
-fn over_cap(field: &str, asked: &str, class: &ValidatedClass, cap: &str, most: &str) -> Failure {
-    Failure {
-        cause: Cause::ClassInvalid,
-        blame: Blame::User,
-        message: format!(
-            "{field} is {asked}, and class '{}' allows {most}",
-            class.name
-        ),
-        evidence: format!("{cap} of WorkspaceClass '{}' is {most}", class.name),
-        retryable: false,
-        next_step: format!("write {most} or less in {field}, or choose another class"),
-        since: None,
-    }
-}
-
-fn resource_failure(error: &ResourceError, class: &ValidatedClass) -> Failure {
-    match error {
-        ResourceError::Field { field, message } => config(field, message),
-        ResourceError::OverCap { field, asked, most } => {
-            let name = field.rsplit('.').next().unwrap_or_default();
-            over_cap(
-                field,
-                &asked.to_string(),
-                class,
-                &format!("spec.resources.max.{name}"),
-                &most.to_string(),
-            )
-        }
-    }
-}
-
-fn check_volume_owner(
-    volume: &VolumeFacts,
-    owner: &Owner,
-    workspace: &Workspace,
-) -> Result<(), Failure> {
-    let name = &volume.name;
-    let foreign = |found: &str| Failure {
-        cause: Cause::VolumeForeign,
-        blame: Blame::User,
-        message: format!("the volume '{name}' belongs to {found}, this Workspace to {owner}"),
-        evidence: format!(
-            "PersistentVolumeClaim '{name}': annotation {OWNER_ANNOTATION} is {found}"
-        ),
-        retryable: false,
-        next_step: format!(
-            "give the Workspace another name, or have the PersistentVolumeClaim '{name}' deleted if nobody needs what is on it"
-        ),
-        since: None,
-    };
-    match &volume.owner {
-        Some(found) if found == owner.as_str() => {}
-        Some(found) => return Err(foreign(found)),
-        None => return Err(foreign("nobody that Workstead knows")),
-    }
-    if volume.deleting && volume.workspace_uid != workspace.metadata.uid {
-        return Err(Failure {
-            cause: Cause::VolumeBind,
-            blame: Blame::Platform,
-            message: format!(
-                "the volume '{name}' of an earlier Workspace of this name is still being deleted"
-            ),
-            evidence: format!("PersistentVolumeClaim '{name}' has a deletionTimestamp"),
-            retryable: true,
-            next_step: "wait until it is gone; if that never happens, see which pod still uses it"
-                .to_owned(),
-            since: None,
-        });
-    }
-    Ok(())
-}
-
-fn validated_storage(inputs: &Inputs<'_>) -> Result<ValidatedStorage, Failure> {
-    const FIELD: &str = "spec.storage.size";
-    let Inputs {
-        workspace,
-        class,
-        volume,
-        ..
-    } = *inputs;
-    let existing = volume.and_then(|volume| volume.requested);
-    let size = match &workspace.spec.storage {
-        Some(storage) => {
-            let size = Amount::try_from(&storage.size)
-                .map_err(|error| config(FIELD, &error.to_string()))?;
-            if size.is_zero() {
-                return Err(config(
-                    FIELD,
-                    "a volume has more than 0: write for example 10Gi",
-                ));
-            }
-            if let Some(existing) = existing.filter(|existing| *existing > size) {
-                let message = format!(
-                    "{size} is less than the volume has, and it can't shrink: write {existing} or more, or leave it out"
-                );
-                return Err(config(FIELD, &message));
-            }
-            // A volume that is there already may be larger than a cap that was lowered later; it just can't grow.
-            let grows = existing.is_none_or(|existing| existing < size);
-            if let Some(max) = class.storage.max.filter(|max| *max < size && grows) {
-                return Err(over_cap(
-                    FIELD,
-                    &size.to_string(),
-                    class,
-                    "spec.storage.max",
-                    &max.to_string(),
-                ));
-            }
-            size
-        }
-        None => existing.map_or(class.storage.default, |existing| {
-            existing.max(class.storage.default)
-        }),
-    };
-    let class_name = match volume {
-        // The StorageClass of a claim never changes. One that is not known yet is left to the API server.
-        Some(volume) => volume
-            .storage_class
-            .as_deref()
-            .and_then(|name| DnsSubdomain::new(name).ok()),
-        None => class.storage.class_name.clone(),
-    };
-    Ok(ValidatedStorage {
-        size,
-        class_name,
-        retention: class.storage.retention,
-    })
-}
-
-fn validated_deadlines(
-    workspace: &Workspace,
-    class: &ValidatedClass,
-) -> Result<Deadlines, Failure> {
-    let timeouts = workspace.spec.timeouts.clone().unwrap_or_default();
-    let mut deadlines = class.deadlines;
-    let read = |name: &str, written: &DurationText, least: Span, most: Span, cap: &str| {
-        let field = format!("spec.timeouts.{name}");
-        let span = Span::try_from(written).map_err(|error| config(&field, &error.to_string()))?;
-        if span < least {
-            return Err(config(
-                &field,
-                &format!("{span} is too short: write {least} or more"),
-            ));
-        }
-        if span > most {
-            return Err(over_cap(
-                &field,
-                &span.to_string(),
-                class,
-                cap,
-                &most.to_string(),
-            ));
-        }
-        Ok(span)
-    };
-    if let Some(written) = &timeouts.startup {
-        deadlines.startup = read(
-            "startup",
-            written,
-            LEAST_STARTUP,
-            class.max_startup,
-            "spec.timeouts.maxStartup",
-        )?;
-    }
-    if let Some(written) = &timeouts.stopping {
-        deadlines.stopping = read(
-            "stopping",
-            written,
-            LEAST_STOPPING,
-            class.max_stopping,
-            "spec.timeouts.maxStopping",
-        )?;
-    }
-    Ok(deadlines)
-}
-
-/// Settings of the pod that this cluster can honour. What it can't is left out and said, and nothing that rests on it
-/// stays: programs gain rights only where a user namespace or another runtime holds them.
-fn validated_pod(
-    class: &ValidatedClass,
-    cluster: Cluster,
-) -> Result<(PodRules, Vec<String>), Failure> {
-    let mut pod = class.pod.clone();
-    let mut notices = Vec::new();
-    if pod.user_namespaces && pod.run_as_user > MAX_USER_IN_NAMESPACE {
-        return Err(Failure {
-            cause: Cause::ConfigInvalid,
-            blame: Blame::Platform,
-            message: format!(
-                "the user {} does not exist in a user namespace",
-                pod.run_as_user
-            ),
-            evidence: format!("WorkspaceClass '{}': spec.pod.runAsUser", class.name),
-            retryable: false,
-            next_step: format!("have a user of 1 to {MAX_USER_IN_NAMESPACE} written in the class"),
-            since: None,
-        });
-    }
-    if pod.user_namespaces && !cluster.has_user_namespaces() {
-        pod.user_namespaces = false;
-        notices.push(format!(
-            "class '{}' asks for user namespaces, and this cluster has none",
-            class.name
-        ));
-        if pod.allow_privilege_escalation && pod.runtime_class_name.is_none() {
-            pod.allow_privilege_escalation = false;
-            notices.push("so programs can't gain rights (sudo does not work)".to_owned());
-        }
-    }
-    Ok((pod, notices))
-}
-
-fn validated_command(workspace: &Workspace) -> Result<Vec<String>, Failure> {
-    let spec = &workspace.spec;
-    if spec.command.is_empty() && !spec.args.is_empty() {
-        return Err(config(
-            "spec.args",
-            "arguments need a program: write it in spec.command, the image's own is not run",
-        ));
-    }
-    let command: Vec<String> = spec.command.iter().chain(&spec.args).cloned().collect();
-    if command.first().is_some_and(String::is_empty) {
-        return Err(config(
-            "spec.command",
-            "the program has no name: write it, or leave spec.command out",
-        ));
-    }
-    if command.iter().any(|word| word.contains('\0')) {
-        return Err(config(
-            "spec.command",
-            "a NUL character can't be passed to a program: remove it",
-        ));
-    }
-    if command.iter().map(|word| word.len() + 1).sum::<usize>() > ENVIRONMENT_BYTES {
-        return Err(config(
-            "spec.command",
-            "the program and its arguments are longer than 512 KiB: shorten them",
-        ));
-    }
-    Ok(command)
-}
-
-fn validated_env(workspace: &Workspace) -> Result<BTreeMap<VariableName, String>, Failure> {
-    let mut env = BTreeMap::new();
-    let mut bytes = 0;
-    for variable in &workspace.spec.env {
-        let field = format!("spec.env[{}]", variable.name);
-        let name = VariableName::new(&variable.name)
-            .map_err(|error| config(&field, &error.to_string()))?;
-        if variable.value.contains('\0') {
-            return Err(config(
-                &field,
-                "a NUL character can't stand in an environment variable: remove it",
-            ));
-        }
-        bytes += name.as_str().len() + variable.value.len() + 2;
-        if bytes > ENVIRONMENT_BYTES {
-            return Err(config(
-                "spec.env",
-                "all variables together are longer than 512 KiB: put large values into files",
-            ));
-        }
-        if env.insert(name, variable.value.clone()).is_some() {
-            return Err(config(&field, "the variable is there twice: keep one"));
-        }
-    }
-    Ok(env)
-}
-
-fn validated_endpoints(
-    workspace: &Workspace,
-) -> Result<BTreeMap<EndpointName, EndpointPort>, Failure> {
-    let mut endpoints = BTreeMap::new();
-    let mut ports = BTreeSet::new();
-    for endpoint in &workspace.spec.endpoints {
-        let field = format!("spec.endpoints[{}]", endpoint.name);
-        let name = EndpointName::new(&endpoint.name)
-            .map_err(|error| config(&field, &error.to_string()))?;
-        let port =
-            EndpointPort::new(endpoint.port).map_err(|error| config(&field, &error.to_string()))?;
-        if !ports.insert(port) {
-            return Err(config(
-                &field,
-                "another endpoint has the same port: give each a port of its own",
-            ));
-        }
-        if endpoints.insert(name, port).is_some() {
-            return Err(config(
-                &field,
-                "another endpoint has the same name: give each a name of its own",
-            ));
-        }
-    }
-    Ok(endpoints)
 }
 
 #[cfg(test)]

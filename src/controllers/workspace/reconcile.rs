@@ -259,6 +259,7 @@ impl Work {
                     .map(|plan| plan.pending.as_slice())
                     .unwrap_or_default(),
                 notices: &notices,
+                all_applied: done.outcome.error.is_none(),
                 deleted_rejected: deleted,
             },
             now,

@@ -351,13 +351,32 @@ fn disruption(pod: &PodFacts) -> Option<(bool, String)> {
     }
 }
 
+/// The node of a pod that ran does not answer any more. Until the pod is given up, only an Event says so.
+fn silent_node(evidence: &Evidence, pod: &PodFacts) -> Option<(bool, String)> {
+    let ran = pod
+        .containers
+        .iter()
+        .any(|container| matches!(container.state, ContainerState::Running { .. }));
+    let unready = pod.condition("Ready").and_then(|ready| ready.since);
+    let event = evidence
+        .facts
+        .events_of(&pod.name, &["NodeNotReady"])
+        .next()?;
+    // An Event from before it was ready again is history.
+    let lasts = event.last_seen.is_none() || event.last_seen >= unready;
+    (ran && !pod.is_ready() && lasts).then(|| (true, event.reason.clone()))
+}
+
 /// An earlier pod of this start was evicted, or its node is gone.
 pub fn disrupted(evidence: &Evidence) -> Option<Suspect> {
     let pods = evidence.facts.pods.as_deref().unwrap_or_default();
     let (pod, (lost, word)) = pods
         .iter()
         .filter(|pod| pod.of_current_set)
-        .find_map(|pod| disruption(pod).map(|disruption| (pod, disruption)))?;
+        .find_map(|pod| {
+            let taken = disruption(pod).or_else(|| silent_node(evidence, pod))?;
+            Some((pod, taken))
+        })?;
     let target = pod
         .condition("DisruptionTarget")
         .map(|condition| condition.message.as_str());

@@ -548,6 +548,22 @@ fn a_pod_that_was_taken_away_explains_a_start_that_nothing_else_explains(
 }
 
 #[test]
+fn a_node_that_does_not_answer_explains_a_pod_that_is_ready_no_more() {
+    let mut silent = ready_pod();
+    let of_pod = silent.status.as_mut().unwrap().conditions.as_mut().unwrap();
+    of_pod[2].status = "False".to_owned();
+    let events = [event("Pod", "api-1-x", "NodeNotReady", "Node is not ready")];
+    let failure = actual_state(&with(silent.clone(), None, &events), at(20))
+        .1
+        .unwrap();
+    assert_eq!(
+        (failure.cause, failure.blame),
+        (Cause::NodeLost, Blame::Platform)
+    );
+    assert_eq!(actual_state(&with(silent, None, &[]), at(20)).1, None);
+}
+
+#[test]
 fn a_stuck_stop_names_node_and_finalizers_and_warns_against_force() {
     let mut pod = ready_pod();
     pod.metadata.deletion_timestamp = serde_json::from_value(time(1)).unwrap();

@@ -32,6 +32,7 @@ struct Pass {
     termination: Termination,
     pinned: Option<Pinned>,
     deleted_rejected: u32,
+    hidden_error: bool,
     volume: Option<crate::model::workspace::VolumeFacts>,
 }
 
@@ -47,6 +48,7 @@ impl Pass {
             termination: Termination::None,
             pinned: Some(pinned()),
             deleted_rejected: 0,
+            hidden_error: false,
             volume: Some(crate::model::workspace::VolumeFacts {
                 name: "api-home".into(),
                 phase: Some("Bound".into()),
@@ -89,6 +91,7 @@ impl Pass {
             pinned: self.pinned.as_ref(),
             pending: &[],
             notices: &[],
+            all_applied: !self.hidden_error,
             deleted_rejected: self.deleted_rejected,
         };
         let status = build(&report, now);
@@ -548,6 +551,9 @@ fn a_restart_is_echoed_only_when_everything_was_applied() {
     assert!(refused.restart.unwrap().stop_observed);
     assert_eq!(refused.last_handled_restart_at, None);
     pass.apply_error = None;
+    pass.hidden_error = true;
+    assert_eq!(pass.status(at(7)).last_handled_restart_at, None);
+    pass.hidden_error = false;
     let done = pass.status(at(7));
     assert_eq!(
         (done.restart, done.last_handled_restart_at.as_deref()),
