@@ -3,11 +3,7 @@
 //! Field descriptions below are what `kubectl explain` shows and what docs/ is generated from, so they speak to
 //! the person who writes the YAML.
 
-<<<<<<< HEAD
 // Each printer column is an attribute of its own with a name, a type and a path: the lint takes them for repetitions.
-=======
-// Printer columns and rules repeat their keys; the lint takes them for one attribute written twice.
->>>>>>> 39e7416 (Mend the lints)
 #![allow(clippy::duplicated_attributes)]
 
 pub mod class;

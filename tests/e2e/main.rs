@@ -2,7 +2,6 @@
 //!
 //! Each test is ignored unless asked for, since it needs a cluster with Workstead on it: `make test-e2e` makes one, or
 //! `E2E_KUBECONFIG` names one. Every test has a namespace of its own; what is cluster-wide carries the namespace's name.
-<<<<<<< HEAD
 // Tests are configured by the environment: there is no command line to read. They and their helpers fail by panicking.
 #![allow(
     clippy::disallowed_methods,
@@ -10,15 +9,6 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing
-=======
-// A test fails by panicking, and so do its helpers; it is configured by the environment, for want of a command line.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods
->>>>>>> 39e7416 (Mend the lints)
 )]
 
 mod failures;
