@@ -37,10 +37,18 @@ fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 }
 
 /// Takes away defaults of empty lists, and `nullable`: with it some fields would accept null and others, whose values
-/// are listed, would not. Without it the server drops a null where a field may be left out.
+/// are listed, would not. Without it the server drops a null where a field may be left out. Formats of unsigned numbers
+/// go too, since the server does not know them and warns; the least value says the same.
 fn strip(schema: &mut JSONSchemaProps) {
     schema.default = None;
     schema.nullable = None;
+    if schema
+        .format
+        .as_deref()
+        .is_some_and(|format| format.starts_with("uint"))
+    {
+        schema.format = None;
+    }
     for property in schema.properties.iter_mut().flat_map(|p| p.values_mut()) {
         strip(property);
     }

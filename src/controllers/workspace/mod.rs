@@ -9,6 +9,7 @@ mod children;
 mod dereference;
 mod error;
 mod latest;
+mod nodes;
 mod observe;
 mod plan;
 mod reconcile;
@@ -26,6 +27,7 @@ use crate::controllers::Shared;
 use crate::controllers::cache::Key;
 use crate::controllers::passes::Passes;
 use crate::controllers::workspace::children::Children;
+use crate::controllers::workspace::nodes::Nodes;
 use crate::controllers::workspace::renderer::Renderer;
 use crate::controllers::workspace::watches::Watched;
 use crate::model::installation::{Cluster, Installation};
@@ -45,6 +47,8 @@ pub struct Context {
     pub renderer: Arc<dyn Renderer>,
     /// The children.
     pub children: Children,
+    /// What nodes have to give.
+    pub nodes: Nodes,
     /// The Workspaces and classes.
     pub watched: Arc<Watched>,
     /// Counts, logs and spaces passes.
@@ -63,6 +67,7 @@ pub async fn run(
 ) {
     let context = Arc::new(Context {
         children: Children::new(&shared),
+        nodes: Nodes::default(),
         watched: Arc::new(Watched::new(installation.total_quota)),
         passes: Passes::new("workspace", shared.metrics.clone(), shared.config.backoff),
         installation,
@@ -89,8 +94,16 @@ pub async fn run(
         );
     tokio::join!(
         context.passes.drain(running, store, &shutdown),
-        report_caches(&context, &shutdown)
+        report_caches(&context, &shutdown),
+        follow_nodes(&context, &shutdown)
     );
+}
+
+async fn follow_nodes(context: &Context, shutdown: &CancellationToken) {
+    tokio::select! {
+        () = context.nodes.follow(context.shared.client.clone()) => {}
+        () = shutdown.cancelled() => {}
+    }
 }
 
 /// Says in `/readyz` which caches are not filled yet.

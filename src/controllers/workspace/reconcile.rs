@@ -236,7 +236,7 @@ impl Work {
             previous: PreviousFailure::of(&self.previous),
             rejected: model_status::rejected_before(&self.previous, &timers)
                 .saturating_add(deleted),
-            fits_some_node: None,
+            fits_some_node: context.nodes.fit(&after.pods),
         };
         let notices = verdict
             .as_ref()

@@ -55,7 +55,6 @@ impl Repository {
         repository
     }
 
-
     /// Writes a file of the working copy.
     pub(crate) fn write(&self, file: &str, text: &str) {
         let path = self.folder.path().join(file);
