@@ -103,14 +103,23 @@ async fn the_role_of_the_controller_is_what_it_asked_for_nothing_missing_nothing
             unused.remove(&(request.0.clone(), request.1.clone(), "create".to_owned()));
         }
     }
-    // Never sent as requests of their own: the first is asked by the admission policy, the second by the check of
-    // blockOwnerDeletion.
-    unused
-        .retain(|(_, resource, verb)| verb != "assign-owner" && !resource.ends_with("/finalizers"));
+    unused.retain(|(_, resource, verb)| !is_used_elsewhere(resource, verb));
     assert!(
         unused.is_empty(),
         "the role allows what was never asked for: {unused:#?}"
     );
+}
+
+/// Rights that no request of this run shows: why each is there all the same.
+fn is_used_elsewhere(resource: &str, verb: &str) -> bool {
+    match (resource, verb) {
+        // Asked by the admission policy, and by the check of blockOwnerDeletion.
+        (_, "assign-owner") | ("workspaces/finalizers", _) => true,
+        // Only what a node refused or evicted, only spare shards of an inventory, and only repeated Events: tests
+        // against the API server alone bring these about.
+        ("pods" | "configmaps", "delete") | ("events", "patch") => true,
+        _ => false,
+    }
 }
 
 fn helm(cluster: &Cluster, arguments: &[&str]) {
