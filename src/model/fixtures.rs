@@ -16,6 +16,15 @@ use crate::model::installation::{Cluster, Installation};
 use crate::model::names::DnsLabel;
 use crate::model::workspace::{Inputs, ValidatedWorkspace, validate};
 
+/// More cases than usual where they are cheap, and still as many as `make test-long` asks for.
+pub fn at_least(cases: u32) -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig {
+        cases: usual.cases.max(cases),
+        ..usual
+    }
+}
+
 /// The moment at which most tests begin.
 pub fn start() -> Timestamp {
     "2026-03-01T12:00:00Z".parse().unwrap()

@@ -222,104 +222,72 @@ pub(super) fn class_deadlines(
     timeouts: &ClassTimeouts,
     report: &mut Report,
 ) -> (Deadlines, Span, Span) {
-    let mut read = |field: &str,
-                    written: &Option<DurationText>,
-                    default: Span,
-                    least: Span,
-                    cap: bool|
-     -> Span {
-        let field = format!("spec.timeouts.{field}");
-        let result = written.as_ref().map(|text| match Span::try_from(text) {
-            Ok(span) if span < least => Err(format!("{span} is too short: write {least} or more")),
-            Ok(span) => Ok(span),
-            Err(error) => Err(error.to_string()),
-        });
-        let read = match result {
-            Some(result) if cap => report.require(&field, result),
-            Some(result) => report.keep(&field, result),
-            None => None,
-        };
-        read.unwrap_or(default)
-    };
     let second = Span::from_seconds(1);
     let hour = Span::from_seconds(3600);
     let default = Deadlines::default();
-    let max_startup = read(
-        "maxStartup",
-        &timeouts.max_startup,
-        hour,
-        LEAST_STARTUP,
-        true,
-    );
-    let max_stopping = read(
+    let cap = |report: &mut Report, field: &str, written, least| {
+        let read = timeout(written, least)?;
+        report.require(&format!("spec.timeouts.{field}"), read)
+    };
+    let keep = |report: &mut Report, field: &str, written, least| {
+        let read = timeout(written, least)?;
+        report.keep(&format!("spec.timeouts.{field}"), read)
+    };
+    let max_startup =
+        cap(report, "maxStartup", &timeouts.max_startup, LEAST_STARTUP).unwrap_or(hour);
+    let max_stopping = cap(
+        report,
         "maxStopping",
         &timeouts.max_stopping,
-        hour,
         LEAST_STOPPING,
-        true,
+    )
+    .unwrap_or(hour);
+    let startup = keep(report, "startup", &timeouts.startup, LEAST_STARTUP);
+    let stopping = keep(report, "stopping", &timeouts.stopping, LEAST_STOPPING);
+    let image_pull = keep(report, "imagePull", &timeouts.image_pull, second);
+    let container_config = keep(
+        report,
+        "containerConfig",
+        &timeouts.container_config,
+        second,
     );
-    let mut deadlines = Deadlines {
-        startup: read(
-            "startup",
-            &timeouts.startup,
-            default.startup,
-            LEAST_STARTUP,
-            false,
-        ),
-        stopping: read(
-            "stopping",
-            &timeouts.stopping,
-            default.stopping,
-            LEAST_STOPPING,
-            false,
-        ),
-        image_pull: read(
-            "imagePull",
-            &timeouts.image_pull,
-            default.image_pull,
-            second,
-            false,
-        ),
-        container_config: read(
-            "containerConfig",
-            &timeouts.container_config,
-            default.container_config,
-            second,
-            false,
-        ),
-        admission: read(
-            "admission",
-            &timeouts.admission,
-            default.admission,
-            second,
-            false,
-        ),
+    let admission = keep(report, "admission", &timeouts.admission, second);
+    let deadlines = Deadlines {
+        startup: within_cap(report, "startup", startup, default.startup, max_startup),
+        stopping: within_cap(report, "stopping", stopping, default.stopping, max_stopping),
+        image_pull: image_pull.unwrap_or(default.image_pull),
+        container_config: container_config.unwrap_or(default.container_config),
+        admission: admission.unwrap_or(default.admission),
     };
-    for (field, written, value, most) in [
-        (
-            "startup",
-            timeouts.startup.is_some(),
-            &mut deadlines.startup,
-            max_startup,
-        ),
-        (
-            "stopping",
-            timeouts.stopping.is_some(),
-            &mut deadlines.stopping,
-            max_stopping,
-        ),
-    ] {
-        if *value > most {
-            if written {
-                report.drop(
-                    &format!("spec.timeouts.{field}"),
-                    format!("{value} is over the longest that the class allows, {most}: write {most} or less"),
-                );
-            }
-            *value = most;
-        }
-    }
     (deadlines, max_startup, max_stopping)
+}
+
+/// Reads a time limit, if it was written.
+fn timeout(written: &Option<DurationText>, least: Span) -> Option<Result<Span, String>> {
+    Some(match Span::try_from(written.as_ref()?) {
+        Ok(span) if span < least => Err(format!("{span} is too short: write {least} or more")),
+        Ok(span) => Ok(span),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+/// A time limit that is not over its cap. A default gives way in silence, what was written is reported.
+fn within_cap(
+    report: &mut Report,
+    field: &str,
+    written: Option<Span>,
+    default: Span,
+    most: Span,
+) -> Span {
+    if let Some(written) = written.filter(|written| *written > most) {
+        report.drop(
+            &format!("spec.timeouts.{field}"),
+            format!(
+                "{written} is over the longest that the class allows, {most}: write {most} or less"
+            ),
+        );
+    }
+    written.unwrap_or(default).min(most)
 }
 
 pub(super) fn class_pod(class: &WorkspaceClass, report: &mut Report) -> PodRules {

@@ -111,90 +111,104 @@ pub fn exited(pod: &PodFacts, container: &ContainerFacts, now: Timestamp) -> Opt
 }
 
 fn exit_failure(pod: &PodFacts, container: &ContainerFacts, exit: &Exit, looping: bool) -> Failure {
-    let name = &container.name;
     if NEVER_RAN.contains(&exit.reason.as_str()) {
-        let said = one_line(&exit.message, 1024);
-        let mut failure = config_invalid(pod, container, &exit.reason, &said);
-        if is_about_tools(&said) {
-            failure.cause = Cause::ToolsUnavailable;
-            failure.blame = Blame::Platform;
-            failure.message = format!("Workstead's tools can't be run: {said}");
-            failure.next_step =
-                "see whether the node mounts image volumes so that programs in them may run"
-                    .to_owned();
-        }
-        return failure;
+        return never_ran(pod, container, exit);
     }
-    let killed = (exit.code == 137
-        && matches!(exit.reason.as_str(), "Error" | "ContainerStatusUnknown"))
-        || exit.code == 255;
-    let (cause, blame, message, next_step) = if exit.reason == "OOMKilled" {
-        (
-            Cause::OutOfMemory,
-            Blame::User,
-            format!("container {name} used more memory than its limit"),
-            "raise spec.resources.limits.memory, or use less".to_owned(),
-        )
-    } else if exit.code == 0 && !container.is_init {
-        (
-            Cause::MainExited,
-            Blame::User,
-            "the command ended: a workspace lives as long as its command".to_owned(),
-            "write a command that does not end, or leave spec.command out".to_owned(),
-        )
-    } else if killed && !looping {
-        (
-            Cause::KilledExternally,
-            Blame::Platform,
-            format!(
-                "container {name} was killed from outside (exit code {})",
-                exit.code
-            ),
-            "nothing: it is started again".to_owned(),
-        )
-    } else {
-        (
-            Cause::CrashLoop,
-            Blame::User,
-            format!(
-                "container {name} {} with exit code {}{}",
-                if looping {
-                    "ends again and again"
-                } else {
-                    "ended"
-                },
-                exit.code,
-                meaning(exit.code)
-            ),
-            format!(
-                "see the last lines of its log and correct spec.command, or what it runs; container {name}"
-            ),
-        )
-    };
+    let (cause, blame, message, next_step) = exit_words(container, exit, looping);
     let log = log_tail(&exit.message);
     let log = if log.is_empty() {
         String::new()
     } else {
         format!("\n{log}")
     };
+    let reason = if exit.reason.is_empty() {
+        "ended"
+    } else {
+        &exit.reason
+    };
     Failure {
         cause,
         blame,
         message,
         evidence: cap(format!(
-            "{}, container {name}: {}, exit code {}{log}",
+            "{}, container {}: {reason}, exit code {}{log}",
             about(pod),
-            if exit.reason.is_empty() {
-                "ended"
-            } else {
-                &exit.reason
-            },
+            container.name,
             exit.code
         )),
         retryable: true,
         next_step,
         since: None,
     }
+}
+
+/// The runtime made the container and could not start its first process.
+fn never_ran(pod: &PodFacts, container: &ContainerFacts, exit: &Exit) -> Failure {
+    let said = one_line(&exit.message, 1024);
+    let failure = config_invalid(pod, container, &exit.reason, &said);
+    if !is_about_tools(&said) {
+        return failure;
+    }
+    Failure {
+        cause: Cause::ToolsUnavailable,
+        blame: Blame::Platform,
+        message: format!("Workstead's tools can't be run: {said}"),
+        next_step: "see whether the node mounts image volumes so that programs in them may run"
+            .to_owned(),
+        ..failure
+    }
+}
+
+/// Cause, blame, message and next step of an exit.
+fn exit_words(
+    container: &ContainerFacts,
+    exit: &Exit,
+    looping: bool,
+) -> (Cause, Blame, String, String) {
+    let name = &container.name;
+    let code = exit.code;
+    let by_force =
+        code == 137 && matches!(exit.reason.as_str(), "Error" | "ContainerStatusUnknown");
+    if exit.reason == "OOMKilled" {
+        return (
+            Cause::OutOfMemory,
+            Blame::User,
+            format!("container {name} used more memory than its limit"),
+            "raise spec.resources.limits.memory, or use less".to_owned(),
+        );
+    }
+    if code == 0 && !container.is_init {
+        return (
+            Cause::MainExited,
+            Blame::User,
+            "the command ended: a workspace lives as long as its command".to_owned(),
+            "write a command that does not end, or leave spec.command out".to_owned(),
+        );
+    }
+    if (by_force || code == 255) && !looping {
+        return (
+            Cause::KilledExternally,
+            Blame::Platform,
+            format!("container {name} was killed from outside (exit code {code})"),
+            "nothing: it is started again".to_owned(),
+        );
+    }
+    let how = if looping {
+        "ends again and again"
+    } else {
+        "ended"
+    };
+    (
+        Cause::CrashLoop,
+        Blame::User,
+        format!(
+            "container {name} {how} with exit code {code}{}",
+            meaning(code)
+        ),
+        format!(
+            "see the last lines of its log and correct spec.command, or what it runs; container {name}"
+        ),
+    )
 }
 
 /// What shells and kernels mean by an exit code.

@@ -127,7 +127,7 @@ fn as_the_peer_says(deployment: &k8s_openapi::api::apps::v1::Deployment) -> Actu
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
+    #![proptest_config(at_least(1024))]
 
     #[test]
     fn without_pods_timers_and_generation_the_answer_is_the_peers(deployment in any_deployment(), second in 0..10_000_i64) {

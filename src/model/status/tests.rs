@@ -584,7 +584,7 @@ fn any_pass() -> impl Strategy<Value = (Pass, Evidence)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(at_least(512))]
 
     #[test]
     fn the_same_input_gives_the_same_status_again((pass, _) in any_pass(), second in 0..2_000_i64, ahead in 0.0..1.0_f64) {
