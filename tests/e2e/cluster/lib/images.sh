@@ -95,14 +95,14 @@ as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# debian_mirrors: where this machine gets its packages from, if it is the same Debian; else Debian's own.
+# debian_mirrors: where this machine gets its packages from, if it is the same Debian; else nothing, and mmdebstrap
+# knows Debian's own.
 debian_mirrors() {
   local uris
   # shellcheck disable=SC2016
   uris=$(apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI) $(COMPONENT)' "Created-By: Packages" 2>/dev/null |
     awk -v suite="$DEBIAN_SUITE" '$1 == "Debian" && index($2, suite) == 1 && $NF == "main" {print $2, $3}' | sort -u)
-  grep -q "^$DEBIAN_SUITE " <<<"$uris" || uris="$DEBIAN_SUITE http://deb.debian.org/debian
-$DEBIAN_SUITE-security http://deb.debian.org/debian-security"
+  grep -q "^$DEBIAN_SUITE " <<<"$uris" || return 0
   while read -r suite uri; do
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $suite main"
   done <<<"$uris"
