@@ -112,7 +112,7 @@ fn cases() -> Vec<Case> {
             cause: Cause::OutOfMemory,
             blame: Blame::User,
             state: ActualState::Failed,
-            evidence: "32Mi",
+            evidence: "OOMKilled",
             next_step: "memory",
         },
         Case {
