@@ -37,8 +37,8 @@ pub enum SyncError {
     /// The status could not be written.
     #[error(transparent)]
     Report(#[from] ReportError),
-    /// The process is to end, so the fetch was broken off.
-    #[error("the fetch was broken off: this process is to end")]
+    /// The process is to end, so the pass was broken off.
+    #[error("the pass was broken off: this process is to end")]
     Stopping,
 }
 
@@ -108,8 +108,11 @@ pub async fn reconcile(gitsync: Arc<GitSync>, context: Arc<Context>) -> Result<A
     context
         .passes
         .count(&key, async {
-            context.gitsyncs.wait_until_ready().await;
-            context.watched.until_ready().await;
+            tokio::select! {
+                () = context.watched.until_ready() => {}
+                // With an API server that does not answer the first lists may never come.
+                () = context.stop.cancelled() => return Err(SyncError::Stopping),
+            }
             let gitsync = context
                 .gitsyncs
                 .get(&key)
