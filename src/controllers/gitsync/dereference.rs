@@ -299,7 +299,11 @@ pub async fn admit(
     Ok(Arc::new(admitted))
 }
 
-async fn refuse(
+/// Why another namespace may not be written to, if it may not.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn refuse(
     client: &Client,
     key: &Key,
     name: &str,

@@ -9,6 +9,7 @@ use kube::runtime::events::EventType;
 
 use super::apply::{self, Applied, ApplyError, Written};
 use super::context::{Context, Memory, Tree};
+use super::dereference::{self, DereferenceError};
 use super::inventory::{self, Order, Store, StoreError};
 use super::kinds;
 use super::live::{self, LiveError};
@@ -29,6 +30,9 @@ pub enum CarryOutError {
     /// The inventory could not be read or written.
     #[error(transparent)]
     Inventory(#[from] StoreError),
+    /// It is not known whether a namespace accepts us.
+    #[error(transparent)]
+    Namespace(#[from] DereferenceError),
     /// It is not known what lives.
     #[error(transparent)]
     Live(#[from] LiveError),
@@ -299,8 +303,14 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         self.done.prune_again = self.inventory.is_rebuilt();
+        let closed = self.closed_namespaces().await?;
         for planned in &self.plan.deletes {
             let id = &planned.id;
+            if let Some(refusal) = id.namespace.as_ref().and_then(|name| closed.get(name)) {
+                let error = SourceError::new(Code::NamespaceNotAllowed, refusal).of(id);
+                self.done.errors.push(error);
+                continue;
+            }
             match prune::prune_one(&self.context.shared.client, &self.key, planned).await {
                 Ok(Pruned::Deleted) => {
                     self.context.watched.expect_gone(id);
@@ -324,6 +334,25 @@ impl<'a> Pass<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Other namespaces of the deletes that do not accept us any more, and why: nothing is deleted there either.
+    async fn closed_namespaces(&self) -> Result<BTreeMap<String, String>, CarryOutError> {
+        let others: BTreeSet<&String> = self
+            .plan
+            .deletes
+            .iter()
+            .filter_map(|planned| planned.id.namespace.as_ref())
+            .filter(|namespace| **namespace != self.key.namespace)
+            .collect();
+        let mut closed = BTreeMap::new();
+        for name in others {
+            let client = &self.context.shared.client;
+            if let Some(refusal) = dereference::refuse(client, &self.key, name).await? {
+                closed.insert(name.clone(), refusal);
+            }
+        }
+        Ok(closed)
     }
 
     async fn narrow(&mut self) -> Result<(), CarryOutError> {

@@ -53,7 +53,9 @@ impl SyncError {
             Self::Finalize(FinalizeError::Prune(_, error))
             | Self::CarryOut(CarryOutError::Prune(error)) => Some(error.client_error()),
             Self::CarryOut(CarryOutError::Apply(error)) => error.client_error(),
-            Self::Dereference(error) => error.client_error(),
+            Self::Dereference(error) | Self::CarryOut(CarryOutError::Namespace(error)) => {
+                error.client_error()
+            }
             Self::Report(ReportError::Write(source)) => Some(source),
             Self::Stopping => None,
         }

@@ -329,6 +329,12 @@ async fn another_namespace_is_written_only_while_it_accepts_the_gitsync() {
     f.until_reason("PartiallyApplied").await;
     let far: kube::Api<workstead::api::Workspace> = kube::Api::namespaced(f.client.clone(), &other);
     assert_eq!(far.get("far").await.unwrap().spec.image, "i:1");
+    f.repository.change().delete("far.yaml").commit();
+    f.sync().await;
+    let status = f.until_reason("PartiallyApplied").await;
+    assert_eq!(codes(&status), ["GS213"]);
+    assert_eq!(status.objects, Some(2), "it is not forgotten either");
+    assert!(far.get_opt("far").await.unwrap().is_some());
     running.stop().await;
 }
 
