@@ -142,7 +142,7 @@ fn cases() -> Vec<Case> {
             spec: format!(r#"{{image: "{debian}", storage: {{size: 100Gi}}}}"#),
             class: "short",
             cause: Cause::ClassInvalid,
-            blame: Blame::Platform,
+            blame: Blame::User,
             state: ActualState::CreationRequested,
             evidence: "100Gi",
             next_step: "storage",
@@ -169,7 +169,7 @@ fn cases() -> Vec<Case> {
         },
         Case {
             name: "apply-rejected",
-            spec: format!(r#"{{image: "{debian}"}}"#),
+            spec: format!(r#"{{image: "{debian}", endpoints: [{{name: web, port: 3000}}]}}"#),
             class: "short",
             cause: Cause::ApplyRejected,
             blame: Blame::Platform,
