@@ -117,6 +117,8 @@ build_groups() {
     [ -d "$(unit_folder "$unit")" ] || missing+=("$unit")
   done
   if [ ${#missing[@]} -gt 0 ]; then
+    mkdir -p "$CACHE"
+    check_space "$CACHE" 12 "building Kubernetes, with Go's caches,"
     lock_take "$CACHE/bin.lock" "$CACHE/bin to build there"
     build_units "${missing[@]}"
     lock_drop

@@ -56,6 +56,13 @@ log_tail() {
   say "---"
 }
 
+# check_space FOLDER GB WHAT: says beforehand what would otherwise be found out half-way.
+check_space() {
+  local free
+  free=$(df --output=avail -BG "$1" | tail -1 | tr -dc 0-9)
+  [ "$free" -ge "$2" ] || warn "$1 has $free GB left; $3 takes about $2 GB"
+}
+
 # check_name NAME: a cluster's name becomes a folder, a cgroup and a host name.
 check_name() {
   [[ "${1:-}" =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] ||

@@ -132,7 +132,9 @@ maxPods: 250
 serializeImagePulls: false
 # Images come by hand here: one that is thrown out could not be fetched again.
 imageGCHighThresholdPercent: 100
-evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%}
+# The disk is the machine's: what fills it is seldom ours, and evicting a pod would not empty it.
+evictionHard: {memory.available: 100Mi, nodefs.available: 500Mi, imagefs.available: 500Mi, nodefs.inodesFree: 1%}
+evictionPressureTransitionPeriod: 30s
 YAML
 }
 

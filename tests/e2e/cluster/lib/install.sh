@@ -53,6 +53,7 @@ install_workstead() {
 wait_for_rollout() {
   quiet kube -n "$1" rollout status "deployment/$2" --timeout=180s && return 0
   kube -n "$1" get pods,events >&2 || true
+  kube get nodes -o custom-columns='NODE:.metadata.name,TAINTS:.spec.taints[*].key' >&2 || true
   kube -n "$1" logs "deployment/$2" --tail=15 >&2 || true
   die "$2 did not become ready within 3 minutes" "The lines above are its pods, events and log."
 }

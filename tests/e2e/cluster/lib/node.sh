@@ -235,6 +235,7 @@ cluster_up_locked() {
     warn "cluster $CLUSTER is there, but its API server does not answer; starting it again"
   fi
   step "starting cluster $CLUSTER"
+  check_space "$STATE" 3 "a cluster"
   node_stop ${FRESH:+now}
   [ -z "$FRESH" ] || rm -rf "$STATE"/data/{etcd,kubelet,volumes,pod-logs} "$STATE"/audit*.log "$STATE/forwards"
   ports_choose
