@@ -34,7 +34,8 @@ pub fn write<T: Serialize>(value: &T) -> Result<String, WriteError> {
 pub struct WriteError(#[source] serde_yaml::Error);
 
 /// Texts that the writer, which knows YAML 1.2, would leave bare, and that kubectl would then read as a number or a
-/// truth value: `1_000`, `010`. The writer can't be told to quote, so they travel through it under another name.
+/// truth value: `1_000`, `010`; and texts with the line breaks that YAML 1.1 has beside the usual ones. The writer
+/// can't be told to quote, so they travel through it under another name.
 struct Quotes {
     prefix: String,
     texts: Vec<String>,
@@ -54,9 +55,11 @@ impl Quotes {
     fn mark(&mut self, value: &mut serde_yaml::Value) {
         use serde_yaml::Value as Yaml;
         match value {
-            Yaml::String(text) if needs_quotes(text) => {
-                let name = format!("{}x{}x", self.prefix, self.texts.len());
-                self.texts.push(std::mem::replace(text, name));
+            Yaml::String(text) => {
+                if let Some(quoted) = quoted(text) {
+                    *text = format!("{}x{}x", self.prefix, self.texts.len());
+                    self.texts.push(quoted);
+                }
             }
             Yaml::Sequence(items) => items.iter_mut().for_each(|item| self.mark(item)),
             Yaml::Mapping(map) => {
@@ -73,14 +76,29 @@ impl Quotes {
 
     fn put(&self, mut text: String) -> String {
         for (index, quoted) in self.texts.iter().enumerate() {
-            text = text.replacen(
-                &format!("{}x{index}x", self.prefix),
-                &format!("'{quoted}'"),
-                1,
-            );
+            text = text.replacen(&format!("{}x{index}x", self.prefix), quoted, 1);
         }
         text
     }
+}
+
+/// Line breaks of YAML 1.1 that the writer takes for ordinary characters, as escapes.
+const BREAKS: [(char, &str); 3] = [
+    ('\u{85}', "\\u0085"),
+    ('\u{2028}', "\\u2028"),
+    ('\u{2029}', "\\u2029"),
+];
+
+/// The text in quotes, where the writer would leave them out or put the wrong ones.
+fn quoted(text: &str) -> Option<String> {
+    if text.contains(BREAKS.map(|(character, _)| character)) {
+        // Escapes of JSON are escapes of YAML too.
+        let escaped = serde_json::Value::from(text).to_string();
+        return Some(BREAKS.iter().fold(escaped, |text, (character, escape)| {
+            text.replace(*character, escape)
+        }));
+    }
+    needs_quotes(text).then(|| format!("'{text}'"))
 }
 
 /// Whether a text looks like something else without quotes, to us but not to the writer.
@@ -114,5 +132,14 @@ mod tests {
             text.unwrap(),
             "'yes': '1_000'\na:\n- '010'\n- 'on'\n- quotedx0x\n- ''\n- x\n"
         );
+    }
+
+    #[test]
+    fn a_line_break_of_old_yaml_is_written_as_an_escape() {
+        let text = super::write(&json!(["\u{2028}", "a\u{85}\"b\u{2029}"])).unwrap();
+        assert_eq!(text, "- \"\\u2028\"\n- \"a\\u0085\\\"b\\u2029\"\n");
+        let documents = super::read(text.as_bytes(), super::Limits::default());
+        let back = documents[0].as_ref().unwrap().root.to_json();
+        assert_eq!(back, json!(["\u{2028}", "a\u{85}\"b\u{2029}"]));
     }
 }
