@@ -5,6 +5,7 @@ use std::time::Duration;
 use workstead::api::Workspace;
 use workstead::api::shared::Blame;
 use workstead::api::workspace::{ActualState, Cause};
+use workstead::testkit::wait::within;
 
 use crate::harness::{Cluster, debian_image, start_registries, tiny_image, unmountable_image};
 
@@ -266,13 +267,16 @@ async fn each_failure_names_cause_blame_evidence_and_next_step() {
             !failure.next_step.is_empty() && failure.next_step.contains(case.next_step),
             "{shown}"
         );
-        let why = cluster
-            .workstead(&["why", case.name, "-n", &namespace])
-            .stdout;
-        assert!(
-            why.contains(&format!("{:?}", case.cause)) && why.contains(&failure.next_step),
-            "{why}"
-        );
+        // A loop that crashes may run for a moment just now: then it is asked again.
+        let told = within(LIMIT, || async {
+            let why = cluster
+                .workstead(&["why", case.name, "-n", &namespace])
+                .stdout;
+            let cause = format!("{:?}", case.cause);
+            (why.contains(&cause) && why.contains(&failure.next_step)).then_some(())
+        })
+        .await;
+        assert!(told.is_some(), "workstead why does not tell {shown}");
     }
     recovery(&cluster, &namespace).await;
     cluster.delete_namespace(&namespace).await;
