@@ -42,12 +42,11 @@ fn asked_by_the_controller(log: &str) -> (Asked, Vec<String>) {
             resource = format!("{resource}/{subresource}");
         }
         let verb = text(&event["verb"]);
-        if event["responseStatus"]["code"] == 403
-            && !event["responseStatus"]["message"]
-                .as_str()
-                .unwrap_or_default()
-                .contains("ValidatingAdmissionPolicy")
-        {
+        // What RBAC refuses; a namespace that is being deleted refuses too, whatever the role.
+        let message = event["responseStatus"]["message"]
+            .as_str()
+            .unwrap_or_default();
+        if event["responseStatus"]["code"] == 403 && message.contains(" cannot ") {
             refused.push(line.to_owned());
         }
         asked.insert((text(&reference["apiGroup"]), resource, verb));
