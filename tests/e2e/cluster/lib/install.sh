@@ -167,7 +167,7 @@ workstead_binary() {
 
 # tools_link: one folder to put on the PATH.
 tools_link() {
-  TOOLS=$STATE_HOME/bin
+  TOOLS=$CACHE/tools
   mkdir -p "$TOOLS"
   ln -sfn "$WORKSTEAD" "$TOOLS/workstead"
   ln -sfn "$WORKSTEAD" "$TOOLS/kubectl-workstead"
@@ -196,7 +196,7 @@ Then three things to try:
 1. Edit and push: change a variable of a running workspace. It is not restarted by surprise.
      git clone -c user.name=Me -c user.email=me@example.com $url && cd examples
      sed -i 's/value: Bob/value: Robert/' workspaces/run-state-open.yaml
-     git commit -am 'Call me Robert' && git push
+     git commit -am 'Call me Robert' && git push && sleep 1
      workstead why bob-lab -n $EXAMPLES_NAMESPACE
      workstead restart bob-lab -n $EXAMPLES_NAMESPACE --wait
 
@@ -205,7 +205,7 @@ Then three things to try:
 
 3. Break a file, and see who is hurt: only the one whose file it is.
      sed -i 's/^kind: Workspace/kind: Workspac/' workspaces/minimal.yaml
-     git commit -am 'Oops' && git push
+     git commit -am 'Oops' && git push && sleep 1
      workstead why gitsync/examples -n $EXAMPLES_NAMESPACE
      workstead list -n $EXAMPLES_NAMESPACE
      git revert --no-edit HEAD && git push
