@@ -27,10 +27,15 @@ node_pid() {
 
 slirp_alive() { [ -s "$STATE/run/slirp4netns.pid" ] && [ -d "/proc/$(cat "$STATE/run/slirp4netns.pid")" ]; }
 
-in_node() {
+# in_node PID CMD...: runs it inside.
+in_node() { (enter_node "$@"); }
+
+# enter_node PID CMD...: the same, and does not come back. How the command ends is its own affair.
+enter_node() {
   local pid=$1
   shift
-  nsenter --target "$pid" --mount --net --uts --ipc --pid --root --wd=/ env CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1 \
+  trap - ERR
+  exec nsenter --target "$pid" --mount --net --uts --ipc --pid --root --wd=/ env CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1 \
     "PATH=$NODE_PATH:$CNI_BIN:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
 }
 
@@ -360,7 +365,7 @@ cluster_exec() {
   shift
   [ $# -gt 0 ] || set -- bash
   detach
-  in_node "$NODE" "$@"
+  enter_node "$NODE" "$@"
 }
 
 cluster_load() {
