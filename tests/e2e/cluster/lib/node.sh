@@ -35,7 +35,7 @@ enter_node() {
   local pid=$1
   shift
   trap - ERR
-  exec nsenter --target "$pid" --mount --net --uts --ipc --pid --root --wd=/ env CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1 \
+  exec nsenter --target "$pid" --mount --net --uts --ipc --pid --root env --chdir=/ CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1 \
     "PATH=$NODE_PATH:$CNI_BIN:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
 }
 
