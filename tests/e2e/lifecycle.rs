@@ -23,7 +23,7 @@ fn is(state: ActualState) -> impl Fn(&Workspace) -> bool {
 
 fn workspace(namespace: &str, more: &str) -> String {
     format!(
-        "apiVersion: workstead.dev/v1alpha1\nkind: Workspace\nmetadata: {{name: api, namespace: {namespace}}}\nspec:\n  owner: kim@example.com\n  className: standard\n  image: {}\n  storage: {{size: 1Gi}}\n{more}",
+        "apiVersion: workstead.dev/v1alpha1\nkind: Workspace\nmetadata: {{name: api, namespace: {namespace}}}\nspec:\n  owner: kim@example.com\n  className: standard\n  image: {}\n  storage: {{size: 1Gi}}\n  endpoints: [{{name: web, port: 3000}}]\n{more}",
         debian_image()
     )
 }
