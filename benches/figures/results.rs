@@ -55,8 +55,13 @@ pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     (sorted[position] * 10.0).round() / 10.0
 }
 
-/// Puts the figures into benches/results.json; the others stay as they are.
+/// Puts the figures into benches/results.json; the others stay as they are. Those of an unoptimised build are only
+/// printed: they would be taken for the release's.
 pub(crate) fn merge(measured: &[Figure]) {
+    if cfg!(debug_assertions) {
+        println!("not written to benches/results.json: this build is not optimised");
+        return;
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results.json");
     let mut all: Vec<Value> =
         serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
