@@ -11,19 +11,30 @@
     clippy::disallowed_methods
 )]
 
-mod node;
+mod audit;
+mod cluster;
+mod inside;
+mod many;
 mod push;
-
 mod results;
+mod starts;
+mod steady;
+mod supervisor;
 
 use results::Figure;
 
 /// Every figure, in the order of the table.
-const IDS: [&str; 4] = [
+const IDS: [&str; 10] = [
     "push-to-applied",
     "ready-to-running",
     "start-overhead",
     "writes-per-start",
+    "tools-overhead",
+    "editor-start",
+    "image-volume",
+    "clone",
+    "supervisor-size",
+    "steady-cpu",
 ];
 
 fn main() {
@@ -42,22 +53,33 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    let mut measured = Vec::new();
-    let mut take = |figure: Figure| {
-        figure.print();
-        measured.push(figure);
+    // Written at once: what is measured already is not lost when a later figure can't be.
+    let take = |mut figures: Vec<Figure>| {
+        figures.retain(|figure| wanted(figure.id));
+        figures.iter().for_each(Figure::print);
+        results::merge(&figures);
     };
-    if wanted("push-to-applied") {
-        take(runtime.block_on(push::push_to_applied()));
+    let any = |ids: &[&str]| ids.iter().any(|id| wanted(id));
+    if any(&["push-to-applied"]) {
+        take(vec![runtime.block_on(push::push_to_applied())]);
     }
-    if wanted("ready-to-running") {
-        take(runtime.block_on(node::ready_to_running()));
+    if any(&["clone"]) {
+        take(vec![runtime.block_on(supervisor::clone())]);
     }
-    if wanted("start-overhead") || wanted("writes-per-start") {
-        let starts = runtime.block_on(node::starts());
-        for figure in starts.into_iter().filter(|figure| wanted(figure.id)) {
-            take(figure);
-        }
+    if any(&["start-overhead", "writes-per-start", "tools-overhead"]) {
+        take(runtime.block_on(starts::starts()));
     }
-    results::merge(&measured);
+    if any(&["editor-start", "image-volume"]) {
+        take(runtime.block_on(inside::editors()));
+    }
+    if any(&["supervisor-size"]) {
+        take(vec![runtime.block_on(supervisor::size())]);
+    }
+    // The last ones: the many Workspaces that they make and delete keep the machine busy for long.
+    if any(&["ready-to-running"]) {
+        take(vec![runtime.block_on(many::ready_to_running())]);
+    }
+    if any(&["steady-cpu"]) {
+        take(vec![runtime.block_on(steady::steady_cpu())]);
+    }
 }

@@ -41,18 +41,17 @@ impl Figure {
             "rounds": self.rounds,
             "machine": machine(),
             "date": output("date", &["-u", "+%F"]),
-            "commit": output("git", &["rev-parse", "--short=12", "HEAD"]),
+            "commit": commit(),
         })
     }
 }
 
-/// The value below which a share of the values lies.
+/// The smallest value that a share of the values does not exceed: the nearest rank, upwards.
 pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let last = sorted.len() - 1;
-    let position = (last as f64 * share).round() as usize;
-    (sorted[position] * 10.0).round() / 10.0
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    (sorted[rank.max(1) - 1] * 10.0).round() / 10.0
 }
 
 /// Puts the figures into benches/results.json; the others stay as they are. Those of an unoptimised build are only
@@ -77,6 +76,19 @@ pub(crate) fn merge(measured: &[Figure]) {
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!("{cores} cores, Linux {}", output("uname", &["-r"]))
+}
+
+/// The commit that was measured, and whether the tree was something else. What a run itself writes does not count.
+fn commit() -> String {
+    let head = output("git", &["rev-parse", "--short=12", "HEAD"]);
+    let written = [":!benches/results.json", ":!README.md"];
+    let mut status = vec!["status", "--porcelain", "--", "."];
+    status.extend(written);
+    if output("git", &status).is_empty() {
+        head
+    } else {
+        format!("{head}-dirty")
+    }
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {

@@ -8,6 +8,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::editors::ClassEditor;
+pub use crate::api::editors::{ClassTools, Delivery, GitIdentity, ToolsDelivery};
+use crate::api::lenient::leniently;
 use crate::api::shared::{DurationText, LocalReference, Quantity, Resources, conditions_schema};
 
 /// Defaults, caps, network, quotas, and who may use them.
@@ -82,6 +85,18 @@ pub struct WorkspaceClassSpec {
     /// Settings of the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<ClassPod>,
+    /// Editors that a Workspace can choose from. An entry is all that an editor needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new("self.filter(e, has(e.default) && e.default).size() <= 1").message("two editors are the default: leave default: true on one of them"))]
+    pub editors: Vec<ClassEditor>,
+    /// How Workstead's tools (first process, Git, ssh) get into a workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<ClassTools>,
+    /// Whose name Git writes into commits. Left out, that of the owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub git_identity: Option<GitIdentity>,
     /// Secrets with registry credentials, in the namespace of each Workspace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -91,9 +106,11 @@ pub struct WorkspaceClassSpec {
     pub child_metadata: Option<ChildMetadata>,
 }
 
+// The rules look at three resources alone: see `Resources`.
 /// Resources of the main container.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("!has(self.max) || !has(self.default) || !has(self.default.requests) || ['cpu', 'memory', 'ephemeral-storage'].all(k, !(k in self.default.requests) || !(k in self.max) || quantity(string(self.default.requests[k])).compareTo(quantity(string(self.max[k]))) <= 0)").message("resources.default.requests asks for more than resources.max allows: lower the default or raise the max"))]
+#[x_kube(validation = Rule::new("!has(self.max) || !has(self.default) || !has(self.default.limits) || ['cpu', 'memory', 'ephemeral-storage'].all(k, !(k in self.default.limits) || !(k in self.max) || quantity(string(self.default.limits[k])).compareTo(quantity(string(self.max[k]))) <= 0)").message("resources.default.limits gives more than resources.max allows: lower the default or raise the max"))]
 pub struct ClassResources {
     /// For a workspace that says nothing, by resource name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,8 +121,9 @@ pub struct ClassResources {
 }
 
 /// The home volume.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.default) || !has(self.max) || quantity(string(self.default)).compareTo(quantity(string(self.max))) <= 0").message("storage.default is larger than storage.max: lower the default or raise the max"))]
 pub struct ClassStorage {
     /// Size for a workspace that says nothing. Left out, 10Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,6 +133,8 @@ pub struct ClassStorage {
     pub max: Option<Quantity>,
     /// Name of the StorageClass. Left out, the cluster's default.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("storage.className is the name of a StorageClass: lower-case letters, digits, '-' and '.', as kubectl get storageclasses shows it"))]
     pub class_name: Option<String>,
     /// What happens to the volume of a terminated Workspace. Left out, Retain.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,14 +176,15 @@ pub enum NetworkProfile {
 
 /// Destinations that may be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("!has(self.except) || !isCIDR(self.allow) || self.except.all(e, isCIDR(e) && !e.matches('(^|[.])0[0-9]') && cidr(self.allow).containsCIDR(e) && cidr(e).prefixLength() > cidr(self.allow).prefixLength())").message("except holds ranges inside allow, each smaller than it: for example 10.0.0.0/8 in 0.0.0.0/0"))]
 pub struct EgressRule {
     /// A range of addresses, for example `0.0.0.0/0`.
     #[schemars(length(min = 1, max = 43))]
     #[x_kube(validation = Rule::new("isCIDR(self) && !self.matches('(^|[.])0[0-9]')").message("allow is a range of addresses such as 10.0.0.0/8 or 2001:db8::/32"))]
     pub allow: String,
-    /// Ranges inside `allow` that stay closed.
+    /// Ranges inside `allow`, each smaller than it, that stay closed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(max = 43)))]
     pub except: Vec<String>,
     /// TCP and UDP ports. Left out, all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -186,8 +207,10 @@ pub struct ClassQuota {
 }
 
 /// Time limits.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.startup) || !has(self.maxStartup) || duration(self.startup) <= duration(self.maxStartup)").message("timeouts.startup is longer than timeouts.maxStartup: lower the one or raise the other"))]
+#[x_kube(validation = Rule::new("!has(self.stopping) || !has(self.maxStopping) || duration(self.stopping) <= duration(self.maxStopping)").message("timeouts.stopping is longer than timeouts.maxStopping: lower the one or raise the other"))]
 pub struct ClassTimeouts {
     /// How long a start may take, for a workspace that says nothing. Left out, 5m.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -227,6 +250,7 @@ pub struct ClassPod {
     /// Name of the RuntimeClass.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("pod.runtimeClassName is the name of a RuntimeClass: lower-case letters, digits, '-' and '.', as kubectl get runtimeclasses shows it"))]
     pub runtime_class_name: Option<String>,
     /// Let programs gain rights by set-user-ID files, for example sudo. Only with one of the two above.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -257,7 +281,7 @@ pub struct ChildMetadata {
 
 /// What the controller makes of the class.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct WorkspaceClassStatus {
     /// The generation of the spec that this status speaks of; -1 before the first look.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -269,7 +293,12 @@ pub struct WorkspaceClassStatus {
     /// Each field that is wrong, with what to write instead. The other fields hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub invalid_fields: Vec<InvalidField>,
+    /// Fields that another release wrote in a way that this one can't read. Never written.
+    #[serde(skip)]
+    pub unreadable: Vec<String>,
 }
+
+leniently!(WorkspaceClassStatus, |_| {});
 
 /// A field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -7,7 +7,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::api::shared::{DurationText, LocalReference, conditions_schema};
+use crate::api::lenient::leniently;
+use crate::api::shared::{DurationText, LocalReference, SHARE_PATTERN, conditions_schema};
 
 /// A Git repository that is kept applied.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -177,7 +178,7 @@ impl JsonSchema for MaxDeletes {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "x-kubernetes-int-or-string": true,
-            "pattern": "^(100|[0-9]{1,2})%$",
+            "pattern": SHARE_PATTERN,
             "minimum": 0,
             "maximum": 1000000,
         })
@@ -228,7 +229,7 @@ pub struct Webhook {
 
 /// How the last passes went.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct GitSyncStatus {
     /// The generation of the spec that this status speaks of; -1 before the first look.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -264,7 +265,12 @@ pub struct GitSyncStatus {
     /// Path of the webhook on port 8082 of the controller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_path: Option<String>,
+    /// Fields that another release wrote in a way that this one can't read. Never written.
+    #[serde(skip)]
+    pub unreadable: Vec<String>,
 }
+
+leniently!(GitSyncStatus, |_| {});
 
 /// Something wrong with one file or object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -8,8 +8,13 @@
 
 pub mod class;
 pub mod crds;
+pub mod editors;
 pub mod gitsync;
+pub mod inspection;
+mod lenient;
+pub mod projects;
 pub mod shared;
+pub mod steps;
 pub mod workspace;
 
 pub use class::{WorkspaceClass, WorkspaceClassSpec};

@@ -5,7 +5,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::editors::Delivery;
+use crate::api::inspection::Inspection;
+use crate::api::lenient::leniently;
+use crate::api::projects::{PostStartCommand, Project};
 use crate::api::shared::{Blame, DurationText, Quantity, Resources, conditions_schema};
+pub use crate::api::steps::{Cause, StartStep, TimelineStep};
 
 /// One development environment of one owner.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -56,6 +61,7 @@ pub struct WorkspaceSpec {
     /// Name of the WorkspaceClass. Left out, the class that is annotated as default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("spec.className is the name of a WorkspaceClass: lower-case letters, digits, '-' and '.', as kubectl get workspaceclasses shows it"))]
     pub class_name: Option<String>,
 
     /// Running, Stopped or Terminated. Left out, the run state is free: `workstead start` and `workstead stop` set it.
@@ -64,7 +70,7 @@ pub struct WorkspaceSpec {
 
     /// The container image to work in. Its own ENTRYPOINT and CMD are not run.
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new("self.matches('^[!-~]+$')").message("spec.image has no spaces or control characters: write registry/name:tag or registry/name@sha256:digest"))]
+    #[x_kube(validation = Rule::new(r"self.matches('^(([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?/)?[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(@sha256:[0-9a-f]{64})?$')").message("spec.image is no image reference: write registry/name:tag or registry/name@sha256:digest, the name in lower case"))]
     pub image: String,
 
     /// The program to run beside you working in it, with its first arguments. Left out, the workspace just stays alive.
@@ -84,6 +90,27 @@ pub struct WorkspaceSpec {
     /// The home volume, mounted at /projects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+
+    /// Repositories that are cloned into the home volume. The editor opens on the first one. A folder that is there
+    /// already is never touched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new("self.all(p, self.exists_one(o, (has(o.folder) ? o.folder : o.name) == (has(p.folder) ? p.folder : p.name)))").message("two projects have the same folder: give each a folder of its own (left out, the folder is called like the project)"))]
+    pub projects: Vec<Project>,
+
+    /// Commands that run at every start, one after another in this order, once the projects are there. One that fails
+    /// stops none of the others. The workspace can be used meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub post_start: Vec<PostStartCommand>,
+
+    /// Name of an editor that the class offers, or `none`. Left out, the class's default editor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("spec.editor is the name of an editor of the class, in lower case, or none: kubectl get workspaceclass shows them in spec.editors"))]
+    pub editor: Option<String>,
 
     /// Ports that the workspace serves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -129,6 +156,7 @@ pub struct Endpoint {
     /// What it is called, for people and in the Service.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name of an endpoint is lower-case letters, digits and '-', a letter first: for example web"))]
+    #[x_kube(validation = Rule::new("self != 'editor'").message("an endpoint can't be called editor, which is the editor's own name in the Service: choose another name"))]
     pub name: String,
     /// The TCP port inside the workspace, 1 to 65535.
     #[schemars(range(min = 1, max = 65535))]
@@ -163,7 +191,7 @@ pub struct Timeouts {
 
 /// What the controller observed. Nobody else writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct WorkspaceStatus {
     /// The generation of the spec that this status speaks of; -1 before the first look.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,7 +205,7 @@ pub struct WorkspaceStatus {
     /// Where it opens in a browser.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The class that is in effect.
+    /// The class that is in effect: that of the last start. Another one in the spec counts from the next start on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_name: Option<String>,
     /// Ready, Reconciling, Stalled, then one for each part.
@@ -211,6 +239,9 @@ pub struct WorkspaceStatus {
     /// The last value of the annotation `workstead.dev/wake-requested-at` that was carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_wake_at: Option<String>,
+    /// The last value of the annotation `workstead.dev/inspect-requested-at` that was carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_inspect_at: Option<String>,
     /// The stop or termination that a timer decided, until somebody wakes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_by_timer: Option<StoppedByTimer>,
@@ -223,7 +254,30 @@ pub struct WorkspaceStatus {
     /// The home volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeStatus>,
+    /// The first process of the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<SupervisorStatus>,
+    /// The editor of the last start, as the class calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub editor: Option<String>,
+    /// The tools of the last start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<ToolsStatus>,
+    /// Fields that another release wrote in a way that this one can't read. Never written.
+    #[serde(skip)]
+    pub unreadable: Vec<String>,
 }
+
+leniently!(WorkspaceStatus, |status| {
+    // Not none: that would say that it never started.
+    if status
+        .unreadable
+        .iter()
+        .any(|field| field == "status.actualState")
+    {
+        status.actual_state = Some(ActualState::Unknown);
+    }
+});
 
 /// States as they are seen, never stored as a step of a procedure: derived from evidence each time.
 #[derive(
@@ -286,57 +340,6 @@ pub struct Failure {
     pub since: Option<Time>,
 }
 
-/// The causes of failures.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub enum Cause {
-    /// No node has room, or none fits.
-    Unschedulable,
-    /// A quota is used up.
-    QuotaExceeded,
-    /// A policy or webhook of the cluster refused the pod.
-    AdmissionDenied,
-    /// The image does not exist.
-    ImageNotFound,
-    /// The registry refused our credentials.
-    ImageAuth,
-    /// The registry did not answer as it should.
-    ImagePullTransient,
-    /// The container can't be made from the configuration.
-    ConfigInvalid,
-    /// The home volume is not bound.
-    VolumeBind,
-    /// The home volume can't be mounted.
-    VolumeMount,
-    /// The home volume belongs to somebody else.
-    VolumeForeign,
-    /// The node refused the pod.
-    NodeRejected,
-    /// The pod was evicted.
-    Evicted,
-    /// The node is gone.
-    NodeLost,
-    /// It used more memory than its limit.
-    OutOfMemory,
-    /// Something outside killed it.
-    KilledExternally,
-    /// The command fails again and again.
-    CrashLoop,
-    /// The command ended.
-    MainExited,
-    /// The tools could not be mounted.
-    ToolsUnavailable,
-    /// The class is missing, invalid, or does not allow this.
-    ClassInvalid,
-    /// The API server refused an object.
-    ApplyRejected,
-    /// The pod does not go away.
-    StopStuck,
-    /// It took too long, and nothing better explains it.
-    StartupTimeout,
-}
-
 /// Where a spec came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Origin {
@@ -346,39 +349,6 @@ pub struct Origin {
     pub revision: String,
     /// The file in the repository.
     pub file: String,
-}
-
-/// A step of a start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TimelineStep {
-    /// Which step.
-    pub step: StartStep,
-    /// When it was done, counted from the request to start, in milliseconds.
-    pub at_milliseconds: i64,
-    /// How long it took after the step before it, in milliseconds.
-    pub milliseconds: i64,
-}
-
-/// Steps of a start, in their order.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub enum StartStep {
-    /// The objects were applied.
-    Applied,
-    /// A pod was made.
-    PodCreated,
-    /// The pod has a node.
-    Scheduled,
-    /// The pod's sandbox, volumes and network are there.
-    SandboxReady,
-    /// The images are there and the main container runs.
-    ContainerStarted,
-    /// The pod is ready.
-    PodReady,
-    /// The workspace is Running.
-    Running,
 }
 
 /// A restart in progress.
@@ -463,4 +433,31 @@ pub struct VolumeStatus {
     pub capacity: Option<String>,
     /// Kept after the Workspace was terminated: it can be adopted by a new one of this name and owner.
     pub retained: bool,
+}
+
+/// The first process of the pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SupervisorStatus {
+    /// SHA-256 of the public key that it proves itself with (of its SubjectPublicKeyInfo), in hexadecimal digits.
+    #[serde(rename = "publicKeySHA256")]
+    pub public_key_sha256: String,
+    /// The life of the main container of which all is told: what the node calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settled: Option<String>,
+    /// What it said when it was last asked, while its container runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inspection: Option<Inspection>,
+}
+
+/// The tools of a start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ToolsStatus {
+    /// How they got in.
+    pub delivery: Delivery,
+    /// The image that they come from.
+    pub image: String,
+    /// What a node said that refused to mount them, so that they are copied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }

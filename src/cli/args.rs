@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::dns::DnsArgs;
 use crate::cli::output::DataFormat;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  done, and the answer is no: a file is wrong, a workspace failed, a stop was refused
+  1  done, and the answer is no: a file is wrong, what was waited for failed, a stop was refused
   2  it could not be done: wrong arguments, no cluster, no such object";
 
 /// Development workspaces from a Git repository, on Kubernetes.
@@ -43,7 +44,9 @@ Examples:
 Examples:
   workstead why alice-api
   workstead why gitsync/platform -n workstead-system
-  workstead why alice-api -o json")]
+  workstead why alice-api -o json
+
+It ends with 0 whenever it could explain, also what failed: for programs, -o json has the state.")]
     Why(WhyArgs),
     /// Start a workspace
     ///
@@ -51,7 +54,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   workstead start alice-api
-  workstead start alice-api --wait --timeout 2m")]
+  workstead start alice-api --wait --timeout 2m
+  workstead start alice-api --wait -o json         for programs: what was asked, state, status")]
     Start(RunStateArgs),
     /// Stop a workspace; its home volume stays
     ///
@@ -78,7 +82,7 @@ Examples:
   workstead plan --gitsync platform                as it would apply the commit that it follows
   workstead plan workspaces/ -o json               for programs")]
     Plan(PlanArgs),
-    /// Check files without a cluster: the API server's verdict, with file, line and column
+    /// Check files without a cluster: what the API server refuses and what could never run, with file, line and column
     #[command(after_help = "\
 Examples:
   workstead validate workspaces/
@@ -103,7 +107,7 @@ Examples:
   workstead completion fish > ~/.config/fish/completions/workstead.fish")]
     Completion(CompletionArgs),
     /// Run the controllers (in the cluster; the chart does it)
-    Controller(ControllerArgs),
+    Controller(Box<ControllerArgs>),
     /// Fetch a commit: the controller starts it and talks to it over its standard input
     #[command(hide = true)]
     GitFetch,
@@ -114,7 +118,7 @@ Examples:
 #[command(next_help_heading = "Cluster")]
 pub struct ClusterArgs {
     /// Namespace [default: that of the context]
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = label)]
     pub namespace: Option<String>,
     /// Context of the kubeconfig [default: the current one]
     #[arg(long)]
@@ -169,10 +173,14 @@ pub struct WhyArgs {
 #[derive(Args, Debug)]
 pub struct RunStateArgs {
     /// Name of the workspace
+    #[arg(value_parser = domain)]
     pub name: String,
     /// Waiting.
     #[command(flatten)]
     pub wait: WaitArgs,
+    /// How to write the answer [default: text]
+    #[arg(short, long, value_enum)]
+    pub output: Option<DataFormat>,
     /// Which cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -193,10 +201,14 @@ pub struct WaitArgs {
 #[derive(Args, Debug)]
 pub struct SyncArgs {
     /// Name of the GitSync
+    #[arg(value_parser = domain)]
     pub name: String,
     /// Waiting.
     #[command(flatten)]
     pub wait: WaitArgs,
+    /// How to write the answer [default: text]
+    #[arg(short, long, value_enum)]
+    pub output: Option<DataFormat>,
     /// Which cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -205,7 +217,7 @@ pub struct SyncArgs {
 /// Arguments of `validate`.
 #[derive(Args, Debug)]
 pub struct ValidateArgs {
-    /// Folders or files
+    /// Folders or files; - reads standard input
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// A file with the GitSync whose rules hold: path, ignore, owners, kinds, namespaces
@@ -215,7 +227,7 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "PATTERN")]
     pub ignore: Vec<String>,
     /// Namespace of objects that name none
-    #[arg(short, long, default_value = "default")]
+    #[arg(short, long, default_value = "default", value_parser = label)]
     pub namespace: String,
     /// How to write the answer [default: a line an error]
     #[arg(short, long, value_enum)]
@@ -228,7 +240,7 @@ pub struct PlanArgs {
     /// A checkout of the repository, a folder or a file
     pub path: Option<PathBuf>,
     /// The GitSync that would apply it: its path, rules, inventory and deletion guard
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = domain)]
     pub gitsync: Option<String>,
     /// What waits in all namespaces
     #[arg(short = 'A', long)]
@@ -250,7 +262,7 @@ pub struct RenderArgs {
     #[arg(long = "class", value_name = "FILE")]
     pub classes: Vec<PathBuf>,
     /// Namespace of objects that name none
-    #[arg(short, long, default_value = "default")]
+    #[arg(short, long, default_value = "default", value_parser = label)]
     pub namespace: String,
     /// The Workstead image of the installation
     #[arg(long, default_value = concat!("workstead:", env!("CARGO_PKG_VERSION")))]
@@ -261,6 +273,9 @@ pub struct RenderArgs {
     /// The namespace of the installation
     #[arg(long, default_value = "workstead-system")]
     pub installation_namespace: String,
+    /// Who answers DNS queries.
+    #[command(flatten)]
+    pub dns: DnsArgs,
     /// How to write the answer
     #[arg(short, long, value_enum, default_value = "yaml")]
     pub output: DataFormat,
@@ -316,15 +331,24 @@ pub struct ControllerArgs {
     /// The Workstead image, mounted into every workspace
     #[arg(long, env = "WORKSTEAD_TOOLS_IMAGE", hide_env_values = true)]
     pub tools_image: String,
+    /// Secrets of that namespace with registry credentials, for pods that find out whether the image can be mounted
+    #[arg(long, env = "WORKSTEAD_PULL_SECRETS", hide_env_values = true, value_name = "SECRET", value_delimiter = ',', value_parser = domain)]
+    pub pull_secrets: Vec<String>,
     /// The domain under which workspaces open, for example work.example.com
     #[arg(long, env = "WORKSTEAD_BASE_DOMAIN", hide_env_values = true, value_parser = domain)]
     pub base_domain: Option<String>,
     /// How many Workspaces there may be in the cluster [default: no limit]
     #[arg(long, env = "WORKSTEAD_QUOTA_TOTAL", hide_env_values = true)]
     pub quota_total: Option<u32>,
+    /// Who answers DNS queries.
+    #[command(flatten)]
+    pub dns: DnsArgs,
     /// Objects of a kind that are reconciled at the same time
     #[arg(long, env = "WORKSTEAD_CONCURRENCY", hide_env_values = true, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
+    /// What Git repositories may cost.
+    #[command(flatten)]
+    pub git: GitArgs,
     /// Where Git repositories are kept; a cache
     #[arg(
         long,
@@ -374,6 +398,44 @@ pub struct ControllerArgs {
     pub kubeconfig: Option<PathBuf>,
 }
 
+/// What Git repositories may cost the controller. A test relates the defaults to the memory and the volume of the chart's
+/// pod.
+#[derive(Args, Clone, Debug)]
+pub struct GitArgs {
+    /// Fetches from Git at the same time, each in a process of its own
+    #[arg(long = "git-fetches", env = "WORKSTEAD_GIT_FETCHES", hide_env_values = true, default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..))]
+    pub fetches: u16,
+    /// Memory of one fetch
+    #[arg(long = "git-fetch-memory", env = "WORKSTEAD_GIT_FETCH_MEMORY", hide_env_values = true, default_value = "96Mi", value_parser = bytes)]
+    pub fetch_memory: u64,
+    /// Bytes that one fetch may transfer
+    #[arg(long = "git-fetch-bytes", env = "WORKSTEAD_GIT_FETCH_BYTES", hide_env_values = true, default_value = "128Mi", value_parser = bytes)]
+    pub fetch_bytes: u64,
+    /// Objects that one fetch may transfer
+    #[arg(
+        long = "git-fetch-objects",
+        env = "WORKSTEAD_GIT_FETCH_OBJECTS",
+        hide_env_values = true,
+        default_value_t = 500_000
+    )]
+    pub fetch_objects: u64,
+    /// Bytes of one object of a repository, unpacked
+    #[arg(long = "git-object-bytes", env = "WORKSTEAD_GIT_OBJECT_BYTES", hide_env_values = true, default_value = "32Mi", value_parser = bytes)]
+    pub object_bytes: u64,
+    /// Bytes of one repository on disk
+    #[arg(long = "git-repository-bytes", env = "WORKSTEAD_GIT_REPOSITORY_BYTES", hide_env_values = true, default_value = "384Mi", value_parser = bytes)]
+    pub repository_bytes: u64,
+    /// Bytes of all repositories on disk
+    #[arg(long = "git-repositories-bytes", env = "WORKSTEAD_GIT_REPOSITORIES_BYTES", hide_env_values = true, default_value = "1Gi", value_parser = bytes)]
+    pub repositories_bytes: u64,
+    /// Bytes of the YAML files of one tree
+    #[arg(long = "git-tree-bytes", env = "WORKSTEAD_GIT_TREE_BYTES", hide_env_values = true, default_value = "16Mi", value_parser = bytes)]
+    pub tree_bytes: u64,
+    /// Bytes of the YAML files of all trees, which are kept in memory
+    #[arg(long = "git-trees-bytes", env = "WORKSTEAD_GIT_TREES_BYTES", hide_env_values = true, default_value = "32Mi", value_parser = bytes)]
+    pub trees_bytes: u64,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormatArg {
@@ -381,6 +443,14 @@ pub enum LogFormatArg {
     Text,
     /// For machines
     Json,
+}
+
+/// Reads `96Mi`, `1Gi`, `500000`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let amount = crate::model::quantity::Amount::parse(text).map_err(|error| error.to_string())?;
+    amount
+        .to_u64()
+        .ok_or_else(|| format!("'{text}' is no whole number of bytes: write for example 96Mi"))
 }
 
 /// Reads `90s`, `10m`, `1h30m`.
@@ -410,6 +480,15 @@ mod tests {
     #[test]
     fn the_definition_of_the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_as_kubernetes_writes_them() {
+        assert_eq!(bytes("96Mi"), Ok(96 * 1024 * 1024));
+        assert_eq!(bytes("1k"), Ok(1000));
+        for wrong in ["", "0.5", "-1Mi", "many"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::timeout;
 
+use crate::cli::again::program;
 use crate::cli::error::CliError;
 use crate::model::names::CLI_MANAGER;
 
@@ -63,10 +64,15 @@ pub fn explain(what: &str, error: kube::Error) -> CliError {
             .next("install Workstead in this cluster (docs/tasks/install.md), or choose another one with --context"),
         kube::Error::Api(status) if status.is_not_found() => failed
             .seen(&status.message)
-            .next("look what there is: workstead list --all-namespaces"),
-        kube::Error::Api(status) if status.is_forbidden() => failed
-            .seen(&status.message)
-            .next("ask an administrator for the ClusterRole view (to look) or edit (to change) in that namespace"),
+            .next(look_around(&status.message)),
+        kube::Error::Api(status) if status.is_forbidden() => {
+            let step = missing_right(&status.message);
+            let failed = failed.seen(&status.message);
+            match step {
+                Some(step) => failed.next(step),
+                None => failed,
+            }
+        }
         kube::Error::Api(status) if status.code == 401 => failed
             .seen(&status.message)
             .next("sign in again: the credentials of the kubeconfig are not accepted any more"),
@@ -78,7 +84,82 @@ pub fn explain(what: &str, error: kube::Error) -> CliError {
     }
 }
 
+/// What lists the objects of the kind that was looked for.
+fn look_around(message: &str) -> String {
+    if message.starts_with("gitsyncs.") {
+        return "look what there is: kubectl get gitsyncs --all-namespaces".to_owned();
+    }
+    format!("look what there is: {} list --all-namespaces", program())
+}
+
+/// The role to ask for, by what the server says is not allowed. A policy that refused says itself what to do.
+fn missing_right(message: &str) -> Option<String> {
+    if !message.contains(" cannot ") {
+        return None;
+    }
+    let looks = ["get", "list", "watch"]
+        .iter()
+        .any(|verb| message.contains(&format!(" cannot {verb} resource ")));
+    let role = if message.contains("resource \"gitsyncs\"") && !looks {
+        "workstead-gitsync-editor in that namespace: a GitSync names owners, so neither edit nor admin may change one"
+    } else if message.contains("resource \"workspaceclasses\"") && looks {
+        "workstead-class-reader, by a ClusterRoleBinding: classes belong to no namespace"
+    } else if message.contains(" at the cluster scope") {
+        "view in all namespaces, or name one that you may look into: -n NAMESPACE"
+    } else if looks {
+        "view in that namespace"
+    } else {
+        "edit in that namespace"
+    };
+    Some(format!("ask an administrator for the ClusterRole {role}"))
+}
+
 /// The server's text where the kind itself is unknown to it; an unknown object is named instead.
 fn is_missing_kind(message: &str) -> bool {
     message.contains("could not find the requested resource") || message.contains("page not found")
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(
+        "cannot patch resource \"gitsyncs\" in API group \"workstead.dev\" in the namespace \"a\"",
+        "workstead-gitsync-editor"
+    )]
+    #[case(
+        "cannot get resource \"gitsyncs\" in API group \"workstead.dev\" in the namespace \"a\"",
+        "ClusterRole view in that namespace"
+    )]
+    #[case(
+        "cannot list resource \"workspaces\" in API group \"workstead.dev\" at the cluster scope",
+        "-n NAMESPACE"
+    )]
+    #[case(
+        "cannot patch resource \"workspaces\" in API group \"workstead.dev\" in the namespace \"a\"",
+        "ClusterRole edit in that namespace"
+    )]
+    #[case(
+        "cannot get resource \"workspaceclasses\" in API group \"workstead.dev\" at the cluster scope",
+        "workstead-class-reader"
+    )]
+    fn whoever_lacks_a_right_is_told_the_role_that_has_it(
+        #[case] refused: &str,
+        #[case] role: &str,
+    ) {
+        let message = format!("x is forbidden: User \"alice\" {refused}");
+        let step = missing_right(&message).unwrap();
+        assert!(step.contains(role), "{step}");
+    }
+
+    #[test]
+    fn a_policy_that_refuses_is_no_missing_right() {
+        assert_eq!(
+            missing_right("ValidatingAdmissionPolicy 'p' denied request: no"),
+            None
+        );
+    }
 }

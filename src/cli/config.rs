@@ -5,17 +5,38 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::args::{ClusterArgs, ControllerArgs, LogFormatArg};
+use crate::cli::args::{ClusterArgs, ControllerArgs, GitArgs, LogFormatArg};
 use crate::cli::connect::connect;
 use crate::cli::error::CliError;
 use crate::controllers::backoff::BackoffSettings;
+use crate::controllers::gitsync::budget::GitLimits;
 use crate::controllers::lease::LeaseSettings;
 use crate::controllers::{ControllerConfig, PeerSelector, Scope};
+use crate::gitsync::fetch::FetchLimits;
 use crate::model::names::CONTROLLER_LEASE;
 use crate::telemetry::{LogFormat, LogSettings};
 
 /// In case an event was lost: everything is looked at this often.
 const FULL_PASS_EVERY: Duration = Duration::from_secs(3600);
+
+impl GitArgs {
+    fn limits(&self) -> GitLimits {
+        GitLimits {
+            fetches: self.fetches,
+            fetch: FetchLimits {
+                bytes: self.fetch_bytes,
+                objects: self.fetch_objects,
+                object_bytes: self.object_bytes,
+                repository_bytes: self.repository_bytes,
+                memory: self.fetch_memory,
+                ..FetchLimits::default()
+            },
+            repositories_bytes: self.repositories_bytes,
+            tree_bytes: self.tree_bytes,
+            trees_bytes: self.trees_bytes,
+        }
+    }
+}
 
 impl ControllerArgs {
     /// How to log.
@@ -47,16 +68,19 @@ impl ControllerArgs {
             },
             lease: LeaseSettings::new(CONTROLLER_LEASE, identity),
             tools_image: self.tools_image.clone(),
+            pull_secrets: self.pull_secrets.clone(),
             proxy: PeerSelector {
                 namespace: self.namespace.clone(),
                 pod_labels: labels
                     .map(|(key, value)| (key.to_owned(), value.to_owned()))
                     .into(),
             },
+            dns: self.dns.cluster_dns(),
             total_quota: self.quota_total,
             base_domain: self.base_domain.clone(),
             concurrency: self.concurrency,
             state_dir: self.state_directory.clone(),
+            git: self.git.limits(),
             // This very program, also after its file was replaced on disk.
             git_program: "/proc/self/exe".into(),
             health_address: Some(self.health_address),
@@ -108,4 +132,19 @@ async fn ended_by_signal() -> std::io::Result<&'static str> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::*;
+
+    #[test]
+    fn the_limits_of_git_are_the_same_by_flag_and_in_code() {
+        let command = GitArgs::augment_args(Command::new("test"));
+        let given = command.get_matches_from(["test"]);
+        let arguments = GitArgs::from_arg_matches(&given).unwrap();
+        assert_eq!(arguments.limits(), GitLimits::default());
+    }
 }

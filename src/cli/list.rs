@@ -7,6 +7,7 @@ use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 
 use crate::api::Workspace;
+use crate::api::workspace::{Endpoint, SupervisorStatus, WorkspaceStatus};
 use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::call::call;
 use crate::cli::connect::connect;
@@ -18,6 +19,8 @@ use crate::model::clock::Clock;
 
 /// Objects that are asked for at once.
 const PAGE: u32 = 500;
+/// Ports that are shown in a row.
+const PORTS: usize = 3;
 
 /// Lists workspaces.
 pub async fn run(arguments: ListArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {
@@ -30,8 +33,10 @@ pub async fn run(arguments: ListArgs, screen: &mut Screen) -> Result<ExitCode, C
         Some(ListFormat::Yaml) => data(screen, DataFormat::Yaml, &mut workspaces)?,
         wide => {
             if workspaces.is_empty() {
+                let owner = arguments.owner.as_ref();
+                let owner = owner.map_or_else(String::new, |name| format!(" of owner {name}"));
                 let place = place.map_or_else(String::new, |name| format!(" in namespace {name}"));
-                screen.progress(&format!("no workspaces{place}"));
+                screen.progress(&format!("no workspaces{owner}{place}"));
             } else {
                 let columns = Columns {
                     namespace: arguments.all_namespaces,
@@ -90,14 +95,25 @@ struct Columns {
 
 impl Columns {
     fn table(&self, workspaces: &[Workspace], now: Timestamp) -> String {
-        let mut header = vec!["NAME", "STATE", "READY", "OWNER", "URL", "AGE"];
+        let mut header = vec![
+            "NAME", "STATE", "READY", "OWNER", "EDITOR", "PORTS", "URL", "AGE",
+        ];
         if self.namespace {
             header.insert(0, "NAMESPACE");
         }
         if self.wide {
-            header.extend(["DESIRED", "CAUSE", "CLASS", "IMAGE", "NODE"]);
+            header.extend([
+                "DESIRED",
+                "CAUSE",
+                "ENDPOINTS",
+                "LISTENING",
+                "CLASS",
+                "IMAGE",
+                "NODE",
+            ]);
         }
-        let rows: Vec<Vec<Cell>> = workspaces.iter().map(|each| self.row(each, now)).collect();
+        let rows = workspaces.iter().map(|each| self.row(each, now));
+        let rows: Vec<Vec<Cell>> = rows.collect();
         table(&header, &rows)
     }
 
@@ -117,6 +133,8 @@ impl Columns {
                 other => other.unwrap_or(NOTHING).into(),
             },
             workspace.spec.owner.clone().into(),
+            or_nothing(editor(workspace, &status)),
+            or_nothing(ports(&workspace.spec.endpoints)),
             or_nothing(status.url),
             or_nothing(age),
         ];
@@ -127,6 +145,8 @@ impl Columns {
             row.extend([
                 show::desired(workspace).into(),
                 or_nothing(status.failure.map(|failure| format!("{:?}", failure.cause))),
+                or_nothing(endpoints(&workspace.spec.endpoints)),
+                or_nothing(listening(status.supervisor.as_ref(), now)),
                 or_nothing(status.class_name),
                 workspace.spec.image.clone().into(),
                 or_nothing(status.pod.and_then(|pod| pod.node)),
@@ -134,6 +154,46 @@ impl Columns {
         }
         row
     }
+}
+
+/// The editor of the last start; before the first one, what the file names.
+fn editor(workspace: &Workspace, status: &WorkspaceStatus) -> Option<String> {
+    let named = || workspace.spec.editor.clone().filter(|name| name != "none");
+    match &status.revision {
+        Some(_) => status.editor.clone(),
+        None => named(),
+    }
+}
+
+/// The first ports, and how many more there are.
+fn ports(endpoints: &[Endpoint]) -> Option<String> {
+    let numbers = endpoints.iter().map(|endpoint| endpoint.port.to_string());
+    let mut shown: Vec<String> = numbers.take(PORTS).collect();
+    let more = endpoints.len().saturating_sub(shown.len());
+    if more > 0 {
+        shown.push(format!("+{more}"));
+    }
+    joined(shown)
+}
+
+/// Endpoints with their names.
+fn endpoints(endpoints: &[Endpoint]) -> Option<String> {
+    let named = endpoints
+        .iter()
+        .map(|endpoint| format!("{}:{}", endpoint.name, endpoint.port));
+    joined(named.collect())
+}
+
+/// Ports on which something listened when the workspace was last asked, and how long ago that was.
+fn listening(supervisor: Option<&SupervisorStatus>, now: Timestamp) -> Option<String> {
+    let said = supervisor?.inspection.as_ref()?;
+    let numbers = said.listening.iter().map(u16::to_string).collect();
+    let numbers = joined(numbers).unwrap_or_else(|| "none".to_owned());
+    Some(format!("{numbers} ({} ago)", show::ago(now, said.at.0)))
+}
+
+fn joined(parts: Vec<String>) -> Option<String> {
+    (!parts.is_empty()).then(|| parts.join(","))
 }
 
 fn or_nothing(text: Option<String>) -> Cell {

@@ -3,14 +3,17 @@
 //! Each command is a file: it asks the cluster or the other rooms, and shows the answer. Nothing is decided here that
 //! another room decides too.
 
+mod again;
 pub mod args;
 mod call;
 mod completion;
 mod config;
 mod connect;
 mod crds;
+mod dns;
 mod error;
 mod list;
+mod managed;
 mod output;
 mod plan;
 mod render;
@@ -23,7 +26,6 @@ mod why;
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -33,9 +35,6 @@ use crate::cli::output::Screen;
 use crate::telemetry::LogSettings;
 
 pub use error::CliError;
-
-/// How the program is called when kubectl runs it as a plugin.
-const PLUGIN: &str = "kubectl-workstead";
 
 /// What was typed, parsed.
 #[derive(Debug)]
@@ -64,12 +63,13 @@ impl CommandLine {
             })
     }
 
-    /// How to log: what was configured for a role, warnings only for a command that people run.
+    /// How to log: what was configured for a role. A command that people run shows its own warnings only: what a
+    /// library logs about a lost connection is in the error that ends the command.
     pub fn log_settings(&self) -> LogSettings {
         match &self.cli.command {
             Command::Controller(arguments) => arguments.log_settings(),
             _ => LogSettings {
-                filter: "warn".to_owned(),
+                filter: "workstead=warn".to_owned(),
                 ..LogSettings::default()
             },
         }
@@ -79,7 +79,7 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let mut screen = Screen::standard();
         let outcome = match self.cli.command {
-            Command::Controller(arguments) => block_on(config::run(arguments)),
+            Command::Controller(arguments) => block_on(config::run(*arguments)),
             Command::Plan(arguments) => block_on(plan::run(arguments, &mut screen)),
             Command::Validate(arguments) => validate::run(&arguments, &mut screen),
             Command::Render(arguments) => render::run(&arguments, &mut screen),
@@ -107,13 +107,19 @@ pub fn report(error: &CliError) -> ExitCode {
 
 /// The command with the name by which it was called, so that help and usage can be typed as they are shown.
 fn command_named(program: Option<&OsString>) -> clap::Command {
-    let stem = program.and_then(|program| Path::new(program).file_stem());
-    let command = Cli::command();
-    if stem.is_some_and(|stem| stem == PLUGIN) {
-        command.bin_name("kubectl workstead")
-    } else {
-        command.bin_name("workstead")
-    }
+    let typed = again::typed_as(program.map(OsString::as_os_str));
+    Cli::command()
+        .bin_name(typed)
+        .mut_subcommands(|command| match command.get_after_help() {
+            // Examples begin a line, after two spaces.
+            Some(help) => {
+                let help = help
+                    .to_string()
+                    .replace("  workstead ", &format!("  {typed} "));
+                command.after_help(help)
+            }
+            None => command,
+        })
 }
 
 fn block_on(work: impl Future<Output = Result<ExitCode, CliError>>) -> Result<ExitCode, CliError> {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::api::gitsync::SyncedKind;
 use crate::api::workspace::{DesiredState, Workspace};
 use crate::api::{API_VERSION, WorkspaceClass};
+use crate::cli::again::program;
 use crate::cli::args::RenderArgs;
 use crate::cli::error::{ANSWER_NO, CliError};
 use crate::cli::output::{DataFormat, Screen};
@@ -45,8 +46,12 @@ pub fn run(arguments: &RenderArgs, screen: &mut Screen) -> Result<ExitCode, CliE
     }
     if workspaces.is_empty() {
         return Err(
-            CliError::undone(format!("{} holds no Workspace", arguments.file.display()))
-                .next("name a file with one; workstead crds shows what it may say"),
+            CliError::undone(format!("{} holds no Workspace", arguments.file.display())).next(
+                format!(
+                    "name a file with one; {} crds shows what it may say",
+                    program()
+                ),
+            ),
         );
     }
     let mut values = Vec::new();
@@ -82,6 +87,7 @@ fn installation(arguments: &RenderArgs) -> Result<Installation, CliError> {
         .as_ref()
         .map(DnsSubdomain::new)
         .transpose()?;
+    installation.dns = arguments.dns.cluster_dns();
     Ok(installation)
 }
 
@@ -131,10 +137,8 @@ fn render_one(
         class: &class,
         exceeded: None,
         volume: None,
-        cluster: Cluster {
-            minor: Cluster::OLDEST_MINOR,
-            user_namespaces: None,
-        },
+        credentials: &[],
+        cluster: Cluster::UNASKED,
         installation,
     };
     let validated = validate(&inputs).map_err(|failure| refused(workspace, &failure))?;

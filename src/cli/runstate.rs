@@ -2,16 +2,19 @@
 
 use std::process::ExitCode;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
+use serde::Serialize;
 use serde_json::json;
 
-use crate::api::workspace::{ActualState, DesiredState, Workspace};
-use crate::api::{API_VERSION, workspace::Failure};
-use crate::cli::args::RunStateArgs;
+use crate::api::API_VERSION;
+use crate::api::workspace::{ActualState, DesiredState, Failure, Workspace, WorkspaceStatus};
+use crate::cli::args::{ClusterArgs, RunStateArgs};
 use crate::cli::call::{annotate, call};
 use crate::cli::connect::connect;
 use crate::cli::error::CliError;
+use crate::cli::managed;
 use crate::cli::output::Screen;
 use crate::cli::show;
 use crate::cli::wait::{Verdict, wait_for};
@@ -35,16 +38,16 @@ pub async fn start(arguments: RunStateArgs, screen: &mut Screen) -> Result<ExitC
     if let Some(value) = &asked {
         target.annotate(WAKE_REQUESTED_ANNOTATION, value).await?;
     }
-    screen.print(&match (woken, wish) {
-        (true, _) => format!("{}: asked to wake up\n", target.shown()),
-        (false, Wish::Written) => format!("{}: asked to run\n", target.shown()),
-        (false, Wish::Unchanged) => format!("{}: is wanted Running already\n", target.shown()),
-    })?;
+    let said = match (woken, wish) {
+        (true, _) => Said::new("wake", "asked to wake up"),
+        (false, Wish::Written) => Said::new("start", "asked to run"),
+        (false, Wish::Unchanged) => Said::nothing("is wanted Running already"),
+    };
     target
-        .wait(&arguments, screen, |workspace| {
+        .answer(&arguments, screen, said, |workspace| {
             let status = workspace.status.clone().unwrap_or_default();
             let handled = asked.is_none() || status.last_handled_wake_at == asked;
-            handled && runs(workspace)
+            Progress::of(handled, runs(workspace))
         })
         .await
 }
@@ -54,13 +57,13 @@ pub async fn stop(arguments: RunStateArgs, screen: &mut Screen) -> Result<ExitCo
     let target = Target::find(&arguments).await?;
     target.refuse_terminated("stop")?;
     let wish = target.set_desired_state(DesiredState::Stopped).await?;
-    screen.print(&match wish {
-        Wish::Written => format!("{}: asked to stop\n", target.shown()),
-        Wish::Unchanged => format!("{}: is wanted Stopped already\n", target.shown()),
-    })?;
+    let said = match wish {
+        Wish::Written => Said::new("stop", "asked to stop"),
+        Wish::Unchanged => Said::nothing("is wanted Stopped already"),
+    };
     target
-        .wait(&arguments, screen, |workspace| {
-            state(workspace) == Some(ActualState::Stopped)
+        .answer(&arguments, screen, said, |workspace| {
+            Progress::of(true, state(workspace) == Some(ActualState::Stopped))
         })
         .await
 }
@@ -72,18 +75,19 @@ pub async fn restart(arguments: RunStateArgs, screen: &mut Screen) -> Result<Exi
     if target.workspace.spec.desired_state == Some(DesiredState::Stopped) {
         return Err(
             CliError::no(format!("{} is wanted Stopped", target.shown()))
-                .next(format!("start it: workstead start {}", target.name())),
+                .next(format!("start it: {}", target.again("start"))),
         );
     }
     let value = request_value();
     target
         .annotate(RESTART_REQUESTED_ANNOTATION, &value)
         .await?;
-    screen.print(&format!("{}: asked to restart\n", target.shown()))?;
+    let said = Said::new("restart", "asked to restart");
     target
-        .wait(&arguments, screen, |workspace| {
+        .answer(&arguments, screen, said, |workspace| {
             let status = workspace.status.clone().unwrap_or_default();
-            status.last_handled_restart_at.as_ref() == Some(&value) && runs(workspace)
+            let handled = status.last_handled_restart_at.as_ref() == Some(&value);
+            Progress::of(handled, runs(workspace))
         })
         .await
 }
@@ -109,6 +113,27 @@ fn runs(workspace: &Workspace) -> bool {
         && show::is_true(conditions.unwrap_or_default(), "Ready")
 }
 
+/// How far it is with what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// The status still speaks of the time before: a failure in it is an old one.
+    Unheard,
+    /// It is being done.
+    UnderWay,
+    /// It is as wanted.
+    Reached,
+}
+
+impl Progress {
+    const fn of(heard: bool, reached: bool) -> Self {
+        match (heard, reached) {
+            (false, _) => Self::Unheard,
+            (true, false) => Self::UnderWay,
+            (true, true) => Self::Reached,
+        }
+    }
+}
+
 /// What became of a wish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
@@ -118,9 +143,43 @@ enum Wish {
     Unchanged,
 }
 
+/// What was asked for: for programs, and in words.
+struct Said {
+    asked: Option<&'static str>,
+    words: &'static str,
+}
+
+impl Said {
+    const fn new(asked: &'static str, words: &'static str) -> Self {
+        Self {
+            asked: Some(asked),
+            words,
+        }
+    }
+
+    /// It is as wanted already, so nothing was asked for.
+    const fn nothing(words: &'static str) -> Self {
+        Self { asked: None, words }
+    }
+}
+
+/// The answer for programs.
+#[derive(Serialize)]
+struct Answer<'a> {
+    namespace: String,
+    name: String,
+    /// What was asked for; null where it was wanted already.
+    asked: Option<&'a str>,
+    state: Option<ActualState>,
+    /// The status at the end of the wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<WorkspaceStatus>,
+}
+
 /// The workspace that was named, as it was found.
 struct Target {
     api: Api<Workspace>,
+    cluster: ClusterArgs,
     workspace: Workspace,
 }
 
@@ -130,11 +189,21 @@ impl Target {
         let api: Api<Workspace> = Api::namespaced(connection.client, &connection.namespace);
         let what = format!("read Workspace {}/{}", connection.namespace, arguments.name);
         let workspace = call(&what, api.get(&arguments.name)).await?;
-        Ok(Self { api, workspace })
+        let cluster = arguments.cluster.clone();
+        Ok(Self {
+            api,
+            cluster,
+            workspace,
+        })
     }
 
     fn name(&self) -> String {
         self.workspace.name_any()
+    }
+
+    /// A command about it, to be typed next.
+    fn again(&self, verb: &str) -> String {
+        self.cluster.again(&format!("{verb} {}", self.name()))
     }
 
     fn shown(&self) -> String {
@@ -145,7 +214,7 @@ impl Target {
         )
     }
 
-    fn status(&self) -> crate::api::workspace::WorkspaceStatus {
+    fn status(&self) -> WorkspaceStatus {
         self.workspace.status.clone().unwrap_or_default()
     }
 
@@ -220,15 +289,14 @@ impl Target {
             .or_else(|| self.status().origin)
     }
 
+    fn managed_fields(&self) -> &[ManagedFieldsEntry] {
+        let entries = &self.workspace.metadata.managed_fields;
+        entries.as_deref().unwrap_or_default()
+    }
+
     /// The manager, other than the command line, that set a field; None where nobody did.
     fn other_manager_of(&self, path: &[&str]) -> Option<String> {
-        let entries = self
-            .workspace
-            .metadata
-            .managed_fields
-            .as_deref()
-            .unwrap_or_default();
-        entries
+        self.managed_fields()
             .iter()
             .filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty())
             .filter(|entry| {
@@ -246,29 +314,7 @@ impl Target {
     /// Sets an annotation that asks for something. A file that sets it decides: whoever applies the file would put the old
     /// value back, which asks a second time.
     async fn annotate(&self, key: &str, value: &str) -> Result<(), CliError> {
-        let field = format!("f:{key}");
-        let entries = self
-            .workspace
-            .metadata
-            .managed_fields
-            .as_deref()
-            .unwrap_or_default();
-        let applied_by = entries
-            .iter()
-            .filter(|entry| entry.operation.as_deref() == Some("Apply"));
-        let owner = applied_by
-            .filter(|entry| entry.manager.as_deref() != Some(CLI_MANAGER))
-            .find(|entry| {
-                let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
-                fields.is_some_and(|fields| {
-                    fields
-                        .pointer("/f:metadata/f:annotations")
-                        .and_then(|all| all.get(&field))
-                        .is_some()
-                })
-            });
-        if let Some(entry) = owner {
-            let manager = entry.manager.as_deref().unwrap_or("somebody");
+        if let Some(manager) = managed::applies(&self.workspace, key) {
             let file = self
                 .origin()
                 .map_or("the file".to_owned(), |origin| origin.file);
@@ -284,33 +330,69 @@ impl Target {
         annotate(&self.api, &self.name(), key, value).await
     }
 
-    /// Waits, if that was asked for, until the workspace is as wanted.
+    /// Says what was asked for, and waits until the workspace is as wanted if that was asked for too.
+    async fn answer(
+        &self,
+        arguments: &RunStateArgs,
+        screen: &mut Screen,
+        said: Said,
+        progress: impl Fn(&Workspace) -> Progress,
+    ) -> Result<ExitCode, CliError> {
+        let Some(format) = arguments.output else {
+            screen.print(&format!("{}: {}\n", self.shown(), said.words))?;
+            return self
+                .wait(arguments, screen, progress)
+                .await
+                .map(|()| ExitCode::SUCCESS);
+        };
+        let waited = self.wait(arguments, screen, progress).await;
+        // Programs want to see how it stands also where waiting was in vain.
+        let now = call(
+            &format!("read {}", self.shown()),
+            self.api.get(&self.name()),
+        )
+        .await;
+        let status = match now {
+            Ok(workspace) => workspace.status.unwrap_or_default(),
+            Err(error) => return Err(waited.err().unwrap_or(error)),
+        };
+        let answer = Answer {
+            namespace: self.workspace.namespace().unwrap_or_default(),
+            name: self.name(),
+            asked: said.asked,
+            state: status.actual_state,
+            status: arguments.wait.wait.then_some(status),
+        };
+        screen.data(format, &answer)?;
+        waited.map(|()| ExitCode::SUCCESS)
+    }
+
     async fn wait(
         &self,
         arguments: &RunStateArgs,
         screen: &mut Screen,
-        reached: impl Fn(&Workspace) -> bool,
-    ) -> Result<ExitCode, CliError> {
+        progress: impl Fn(&Workspace) -> Progress,
+    ) -> Result<(), CliError> {
         if !arguments.wait.wait {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
-        let judge = |workspace: &Workspace| judge(workspace, &reached);
+        let judge = |workspace: &Workspace| judge(workspace, progress(workspace));
         let name = self.name();
         let api = self.api.clone();
         wait_for(api, &name, arguments.wait.timeout, screen, judge)
             .await
             .map_err(|error| match error.next_step {
                 Some(_) => error,
-                None => error.next(format!("ask why: workstead why {name}")),
-            })?;
-        Ok(ExitCode::SUCCESS)
+                None => error.next(format!("ask why: {}", self.again("why"))),
+            })
     }
 }
 
-fn judge(workspace: &Workspace, reached: &impl Fn(&Workspace) -> bool) -> Verdict<()> {
+fn judge(workspace: &Workspace, progress: Progress) -> Verdict<()> {
     let status = workspace.status.clone().unwrap_or_default();
-    let seen = status.observed_generation == workspace.metadata.generation;
-    if seen && reached(workspace) {
+    let seen = status.observed_generation == workspace.metadata.generation
+        && progress != Progress::Unheard;
+    if seen && progress == Progress::Reached {
         return Verdict::Done(());
     }
     let (word, _) = show::state(workspace);

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::shared::Blame;
 use crate::api::workspace::{ActualState, ChangeEffect, EffectiveDesiredState, Workspace};
+use crate::cli::again::program;
 use crate::cli::output::{BAD, FAINT, GOOD, MOVING};
 
 /// What stands where there is nothing to show.
@@ -67,12 +68,22 @@ pub fn blame(blame: Blame) -> &'static str {
 }
 
 /// When a change takes effect, as people say it.
-pub fn effect(effect: ChangeEffect) -> &'static str {
+pub fn effect(effect: ChangeEffect) -> String {
     match effect {
-        ChangeEffect::Live => "at once, without a restart",
-        ChangeEffect::NextStart => "when it next starts (workstead restart)",
-        ChangeEffect::RestartNow => "by a restart now",
+        ChangeEffect::Live => "at once, without a restart".to_owned(),
+        ChangeEffect::NextStart => format!("when it next starts ({} restart)", program()),
+        ChangeEffect::RestartNow => "by a restart now".to_owned(),
     }
+}
+
+/// So many of a thing: `1 file`, `2 files`.
+pub fn count(count: usize, one: &str) -> String {
+    counted(count, one, &format!("{one}s"))
+}
+
+/// So many of a thing, in the words for one and for many.
+pub fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// How long ago, in the one or two largest units.
@@ -104,6 +115,13 @@ pub fn milliseconds(count: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_counted_as_one() {
+        assert_eq!(count(1, "file"), "1 file");
+        assert_eq!(count(0, "error"), "0 errors");
+        assert_eq!(counted(2, "delete waits", "deletes wait"), "2 deletes wait");
+    }
 
     #[test]
     fn ages_are_short_and_never_negative() {

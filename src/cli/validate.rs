@@ -10,8 +10,10 @@ use crate::api::gitsync::SyncedKind;
 use crate::cli::args::ValidateArgs;
 use crate::cli::error::{ANSWER_NO, CliError};
 use crate::cli::output::{BAD, FAINT, GOOD, Screen};
+use crate::cli::show::count;
+use crate::gitsync::folder::{FolderError, Folders};
 use crate::gitsync::rules::{ObjectRules, TreeLimits, TreeRules};
-use crate::gitsync::validate_dir;
+use crate::gitsync::snapshot::build_together;
 use crate::model::sync::{Snapshot, SourceError};
 
 /// What was found, for programs.
@@ -74,26 +76,46 @@ impl ReportedError {
     }
 }
 
-/// Checks folders and files.
+/// Checks folders and files, all of them together.
 pub fn run(arguments: &ValidateArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {
     let gitsync = arguments.gitsync.as_deref().map(read_gitsync).transpose()?;
-    let mut report = Report::default();
-    let mut lines = Vec::new();
+    let (tree, mut objects) = rules(gitsync.as_ref(), &arguments.namespace, &arguments.ignore)?;
+    objects.must_run = true;
+    let mut folders = Folders::default();
+    let mut trees = Vec::new();
+    let mut failures = Vec::new();
     for path in &arguments.paths {
-        let (tree, objects) = rules(gitsync.as_ref(), &arguments.namespace, &arguments.ignore)?;
-        let snapshot = read(path, &tree, &objects)?;
-        report.files += snapshot.files;
-        report.objects += snapshot.objects.len();
-        lines.extend(snapshot.errors.iter().map(line));
-        report
-            .errors
-            .extend(snapshot.errors.iter().map(ReportedError::from));
+        match folders.read(path, &tree) {
+            Ok(read) => {
+                if read.files.is_empty() && read.errors.is_empty() && path.is_dir() {
+                    failures.push(no_files(path));
+                }
+                trees.push((folder_of(path), read));
+            }
+            Err(error) => failures.push(unreadable(error)),
+        }
     }
+    let snapshot = build_together(trees, &objects);
+    let report = Report {
+        files: snapshot.files,
+        objects: snapshot.objects.len(),
+        errors: snapshot.errors.iter().map(ReportedError::from).collect(),
+    };
     match arguments.output {
         Some(format) => screen.data(format, &report)?,
-        None => lines.iter().try_for_each(|line| screen.print(line))?,
+        None => snapshot
+            .errors
+            .iter()
+            .try_for_each(|error| screen.print(&line(error)))?,
     }
     screen.progress(&summary(&report));
+    // What could not be looked at weighs more than what is wrong in the rest.
+    if let Some(last) = failures.pop() {
+        for failure in &failures {
+            screen.error(failure);
+        }
+        return Err(last);
+    }
     Ok(if report.errors.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -101,13 +123,31 @@ pub fn run(arguments: &ValidateArgs, screen: &mut Screen) -> Result<ExitCode, Cl
     })
 }
 
+/// A wrong folder and an empty one must not look like one whose files are good.
+fn no_files(path: &Path) -> CliError {
+    CliError::undone(format!("no YAML below {}", path.display()))
+        .next("name the folder with the files; their names end in .yaml or .yml, and hidden ones are left out")
+}
+
+fn unreadable(error: FolderError) -> CliError {
+    let is_missing = matches!(error, FolderError::Read { .. } | FolderError::Unreadable(_));
+    let error = CliError::from(error);
+    if is_missing {
+        error.next("name a folder or a YAML file that is there, or - for standard input")
+    } else {
+        error
+    }
+}
+
 fn summary(report: &Report) -> String {
-    let Report { files, objects, .. } = report;
-    let counted = format!("{files} files, {objects} good objects");
+    let counted = format!(
+        "{}, {}",
+        count(report.files, "file"),
+        count(report.objects, "good object")
+    );
     match report.errors.len() {
         0 => format!("{GOOD}{counted}, no errors{GOOD:#}"),
-        1 => format!("{BAD}{counted}, 1 error{BAD:#}"),
-        count => format!("{BAD}{counted}, {count} errors{BAD:#}"),
+        errors => format!("{BAD}{counted}, {}{BAD:#}", count(errors, "error")),
     }
 }
 
@@ -154,27 +194,26 @@ pub fn rules(
 /// # Errors
 /// When it can't be read at all.
 pub fn read(path: &Path, tree: &TreeRules, objects: &ObjectRules) -> Result<Snapshot, CliError> {
-    let mut snapshot = validate_dir(path, tree, objects).map_err(|error| {
-        CliError::from(error).next("name a folder or a YAML file that is there")
-    })?;
-    let prefix = if path.is_file() {
+    let read = Folders::default().read(path, tree).map_err(unreadable)?;
+    Ok(build_together(vec![(folder_of(path), read)], objects))
+}
+
+/// What stands before the paths of files, so that they are named as they were typed.
+fn folder_of(path: &Path) -> PathBuf {
+    let folder = if path.is_dir() {
+        path
+    } else if path.is_file() {
         path.parent().unwrap_or(Path::new(""))
     } else {
-        path
-    };
-    let prefix = if prefix == Path::new(".") {
+        // A pipe is named in full already, and so is standard input.
         Path::new("")
-    } else {
-        prefix
     };
-    let typed = |file: &str| prefix.join(file).display().to_string();
-    for error in &mut snapshot.errors {
-        error.file = error.file.as_deref().map(typed);
+    let is_here = folder == Path::new(".");
+    if is_here {
+        PathBuf::new()
+    } else {
+        folder.to_owned()
     }
-    for object in snapshot.objects.values_mut() {
-        object.file = typed(&object.file);
-    }
-    Ok(snapshot)
 }
 
 /// Reads the one GitSync of a file.

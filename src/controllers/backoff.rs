@@ -34,6 +34,11 @@ impl BackoffSettings {
     }
 }
 
+/// An interval, 15 % shorter or longer by `random` (0 to 1): those that began together do not go on together for ever.
+pub fn jittered(interval: Duration, random: f64) -> Duration {
+    interval.mul_f64(0.85 + 0.3 * random.clamp(0.0, 1.0))
+}
+
 /// Counts failures by key.
 #[derive(Debug)]
 pub struct Backoff<K> {
@@ -108,6 +113,14 @@ mod tests {
         let settings = BackoffSettings::default();
         assert_eq!(settings.delay(3, 0.0), Duration::from_secs(4));
         assert_eq!(settings.delay(3, 1.0), Duration::from_secs(8));
+    }
+
+    #[test]
+    fn an_interval_is_spread_to_both_sides() {
+        let hour = Duration::from_secs(3600);
+        assert_eq!(jittered(hour, 0.0).as_secs(), 3060);
+        assert_eq!(jittered(hour, 0.5).as_secs(), 3600);
+        assert_eq!(jittered(hour, 1.0).as_secs(), 4140);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::controllers::guard::{Guarded, Sentinel};
 use crate::model::names::WORKSPACE_LABEL;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::WatchLabels;
@@ -50,9 +51,17 @@ impl Key {
         )
     }
 
-    /// The Workspace that a child belongs to, as its label says.
+    /// The Workspace that a child belongs to: that which controls it, else the one that its label names. Labels may be
+    /// edited by hand, and are put right when the Workspace hears of it.
     pub fn of_workspace<K: Resource>(child: &K) -> Option<Self> {
-        let workspace = child.meta().labels.as_ref()?.get(WORKSPACE_LABEL)?;
+        let owners = child.meta().owner_references.iter().flatten();
+        let controller = owners
+            .into_iter()
+            .find(|owner| owner.controller == Some(true) && owner.kind == "Workspace");
+        let workspace = match controller {
+            Some(owner) => &owner.name,
+            None => child.meta().labels.as_ref()?.get(WORKSPACE_LABEL)?,
+        };
         let namespace = child.meta().namespace.as_ref()?;
         Some(Self::new(namespace, workspace))
     }
@@ -140,14 +149,44 @@ impl<K: Cached> Cache<K> {
             .flat_map(move |event| stream::iter(cache.take(event)))
     }
 
+    /// The same for a kind of ours, of which an object may be unreadable.
+    pub fn stream_guarded(
+        self: &Arc<Self>,
+        api: Api<Guarded<K>>,
+        config: watcher::Config,
+        sentinel: Arc<Sentinel>,
+        kind: &'static str,
+        metrics: Arc<Metrics>,
+    ) -> impl Stream<Item = Arc<K>> + Send + 'static {
+        let cache = self.clone();
+        watcher::watcher(api, config)
+            .default_backoff()
+            .filter_map(move |event| std::future::ready(counted(event, kind, &metrics)))
+            .flat_map(move |event| {
+                let readable = sentinel.sift(event, |key| cache.watched(key));
+                stream::iter(readable.map(|event| cache.take(event)).unwrap_or_default())
+            })
+    }
+
+    /// The object as the watch showed it last.
+    pub fn watched(&self, key: &Key) -> Option<K> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.objects.get(key).map(|object| K::clone(object))
+    }
+
     /// Takes an event of the watch in, and says which objects it touched.
     pub fn take(&self, event: Event<K>) -> Vec<Arc<K>> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Apply(object) => {
                 let object = strip(object);
-                state.insert(Key::of(&*object), object.clone());
-                vec![object]
+                let key = Key::of(&*object);
+                let before = state.objects.get(&key).cloned();
+                state.insert(key, object.clone());
+                // One that lost its label concerns the Workspace that it had.
+                let moved = before
+                    .filter(|before| Key::of_workspace(&**before) != Key::of_workspace(&*object));
+                moved.into_iter().chain([object]).collect()
             }
             Event::Delete(object) => {
                 let object = strip(object);

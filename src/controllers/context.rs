@@ -11,9 +11,11 @@ use tokio::sync::watch;
 
 use crate::controllers::backoff::BackoffSettings;
 use crate::controllers::events::Events;
+use crate::controllers::gitsync::budget::GitLimits;
 use crate::controllers::gitsync::requests::Requests;
 use crate::controllers::lease::{Claim, LeaseSettings};
 use crate::model::clock::Clock;
+use crate::model::installation::ClusterDns;
 use crate::model::names::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::telemetry::{Health, Metrics};
 
@@ -28,8 +30,12 @@ pub struct ControllerConfig {
     pub lease: LeaseSettings,
     /// The Workstead image, mounted into every workspace for its supervisor.
     pub tools_image: String,
+    /// Secrets of the installation's namespace with registry credentials, for pods of its own.
+    pub pull_secrets: Vec<String>,
     /// The pods of the proxy: workspaces accept connections from them alone.
     pub proxy: PeerSelector,
+    /// Who answers DNS queries of workspaces.
+    pub dns: ClusterDns,
     /// How many Workspaces there may be in the whole cluster. None, no limit.
     pub total_quota: Option<u32>,
     /// The domain under which workspaces open, for example `work.example.com`.
@@ -38,6 +44,8 @@ pub struct ControllerConfig {
     pub concurrency: u16,
     /// Where Git repositories are kept between passes.
     pub state_dir: PathBuf,
+    /// What Git repositories may cost.
+    pub git: GitLimits,
     /// The program that fetches from Git, in a process of its own: this very binary.
     pub git_program: PathBuf,
     /// Where `/metrics`, `/healthz` and `/readyz` are served. None, nowhere.

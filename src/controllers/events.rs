@@ -4,6 +4,9 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 
+use crate::controllers::apply::is_namespace_ending;
+use crate::controllers::guard::UNREADABLE;
+
 /// Longest reason and action that the API takes.
 const SHORT: usize = 128;
 /// Longest note that the API takes.
@@ -48,6 +51,29 @@ impl Events {
             .await;
     }
 
+    /// Tells of fields of a status that another release wrote and this one could not read. It has written them anew.
+    pub async fn unreadable<K>(&self, object: &K, fields: &[String])
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        if fields.is_empty() {
+            return;
+        }
+        let fields = fields.join(", ");
+        tracing::warn!(
+            kind = %K::kind(&()),
+            object = object.meta().name,
+            namespace = object.meta().namespace,
+            fields,
+            "a part of the status could not be read and was written anew"
+        );
+        let note = format!(
+            "{fields} came from another release and could not be read by this one: written anew from what is there"
+        );
+        self.publish(object, EventType::Warning, UNREADABLE, "ReadStatus", &note)
+            .await;
+    }
+
     /// Publishes one about an object that is known by reference.
     pub async fn publish_about(
         &self,
@@ -65,6 +91,9 @@ impl Events {
             secondary: None,
         };
         if let Err(error) = self.recorder.publish(&event, about).await {
+            if is_namespace_ending(&error) {
+                return;
+            }
             tracing::warn!(%error, reason, "failed to publish an event");
         }
     }

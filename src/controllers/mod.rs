@@ -13,9 +13,12 @@ mod crds;
 pub mod door;
 pub mod events;
 pub mod gitsync;
+pub mod guard;
+mod health;
 pub mod lease;
 pub mod passes;
 mod run;
+pub mod supervisor;
 pub mod workspace;
 
 pub use context::{ControllerConfig, PeerSelector, Scope, Shared};

@@ -1,8 +1,9 @@
 //! How passes of every controller are counted, logged and tried again.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -20,13 +21,22 @@ use crate::telemetry::metrics::{ControllerLabels, ErrorLabels, ReconcileLabels};
 /// When a failed pass is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Somebody was faster: what they wrote is looked at now.
+    /// Somebody was faster: what they wrote is looked at now. If that happens again and again it is no accident any more,
+    /// and waits like all else.
     AtOnce,
     /// Transient: after a wait that grows.
     BackOff,
     /// Only a person can help: when something changes.
     OnChange,
+    /// Not at all: the object goes away together with its namespace. This is no trouble that anybody need hear of.
+    Never,
 }
+
+/// So often in a row an object is tried again at once. A webhook may answer 409 for ever, and a cache whose watch broke is
+/// behind for as long as the watch backs off.
+const AT_ONCE: u32 = 5;
+/// Just not in the same moment.
+const SOON: Duration = Duration::from_millis(5);
 
 /// What every error of a pass says about itself.
 pub trait PassError: Error + Send + 'static {
@@ -45,6 +55,8 @@ pub struct Passes {
     controller: &'static str,
     metrics: Arc<Metrics>,
     backoff: Backoff<Key>,
+    /// Conflicts in a row, by object.
+    conflicts: Mutex<HashMap<Key, u32>>,
 }
 
 impl Passes {
@@ -54,6 +66,7 @@ impl Passes {
             controller,
             metrics,
             backoff: Backoff::new(backoff),
+            conflicts: Mutex::default(),
         }
     }
 
@@ -90,6 +103,10 @@ impl Passes {
     /// What to do after a pass that failed.
     pub fn failed<E: PassError>(&self, key: &Key, error: &E) -> Action {
         let category = error.category();
+        if error.retry() == Retry::Never {
+            tracing::debug!(controller = self.controller, object = %key, error = chain(error), "a pass ended early");
+            return Action::await_change();
+        }
         self.metrics
             .errors
             .get_or_create(&ErrorLabels {
@@ -98,9 +115,11 @@ impl Passes {
             })
             .inc();
         let action = match error.retry() {
-            Retry::AtOnce => Action::requeue(Duration::from_millis(5)),
-            Retry::BackOff => Action::requeue(self.backoff.failed(key.clone(), rand::random())),
-            Retry::OnChange => Action::await_change(),
+            Retry::AtOnce if self.hurries(key) => Action::requeue(SOON),
+            Retry::AtOnce | Retry::BackOff => {
+                Action::requeue(self.backoff.failed(key.clone(), rand::random()))
+            }
+            Retry::OnChange | Retry::Never => Action::await_change(),
         };
         self.show_backing_off();
         tracing::warn!(
@@ -113,6 +132,25 @@ impl Passes {
         action
     }
 
+    /// Whether the next conflict of an object is tried again at once, and need not be told of.
+    pub fn may_hurry(&self, key: &Key) -> bool {
+        self.conflicts().get(key).copied().unwrap_or(0) < AT_ONCE
+    }
+
+    /// Counts a conflict. Returns whether it is tried again at once.
+    fn hurries(&self, key: &Key) -> bool {
+        let mut conflicts = self.conflicts();
+        let count = conflicts.entry(key.clone()).or_default();
+        *count = count.saturating_add(1);
+        *count <= AT_ONCE
+    }
+
+    fn conflicts(&self) -> MutexGuard<'_, HashMap<Key, u32>> {
+        self.conflicts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How often an object failed in a row.
     pub fn failures_of(&self, key: &Key) -> u32 {
         self.backoff.failures(key)
@@ -121,6 +159,7 @@ impl Passes {
     /// Forgets the failures of an object that succeeded or went away.
     pub fn forget(&self, key: &Key) {
         self.backoff.reset(key);
+        self.conflicts().remove(key);
         self.show_backing_off();
     }
 
@@ -204,6 +243,38 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("failed to do it")]
     struct Outer(#[source] Box<kube::Error>);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("somebody was faster")]
+    struct Conflict;
+
+    impl PassError for Conflict {
+        fn category(&self) -> &'static str {
+            "conflict"
+        }
+
+        fn retry(&self) -> Retry {
+            Retry::AtOnce
+        }
+    }
+
+    #[test]
+    fn conflicts_are_tried_again_at_once_a_few_times_and_then_with_growing_pauses() {
+        let settings = BackoffSettings::default();
+        let passes = Passes::new("workspace", Arc::new(Metrics::new()), settings);
+        let (key, other) = (Key::new("team", "dev"), Key::new("team", "other"));
+        for _ in 0..AT_ONCE {
+            assert!(passes.may_hurry(&key));
+            assert_eq!(passes.failed(&key, &Conflict), Action::requeue(SOON));
+        }
+        assert!(!passes.may_hurry(&key) && passes.may_hurry(&other));
+        for failures in 1..4 {
+            assert_ne!(passes.failed(&key, &Conflict), Action::requeue(SOON));
+            assert_eq!(passes.failures_of(&key), failures);
+        }
+        passes.forget(&key);
+        assert_eq!(passes.failed(&key, &Conflict), Action::requeue(SOON));
+    }
 
     #[test]
     fn a_chain_says_everything_once() {

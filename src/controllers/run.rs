@@ -158,6 +158,7 @@ fn installation(config: &ControllerConfig) -> Result<Installation, RunError> {
     Ok(Installation {
         base_domain,
         proxy_pods: config.proxy.pod_labels.clone(),
+        dns: config.dns.clone(),
         total_quota: config.total_quota,
         ..Installation::new(namespace, tools_image)
     })

@@ -6,6 +6,8 @@
 
 mod error;
 mod history;
+#[cfg(any(test, feature = "testkit"))]
+pub mod raw;
 mod read;
 mod remote;
 mod repository;
@@ -33,16 +35,27 @@ pub struct FetchLimits {
     pub bytes: u64,
     /// Objects of one transfer.
     pub objects: u64,
+    /// Bytes of one object, unpacked.
+    pub object_bytes: u64,
+    /// Bytes of the repository on disk.
+    pub repository_bytes: u64,
+    /// Bytes that are left to all repositories together.
+    pub room: u64,
     /// Bytes of memory of the process that fetches.
     pub memory: u64,
 }
 
+const MIB: u64 = 1024 * 1024;
+
 impl Default for FetchLimits {
     fn default() -> Self {
         Self {
-            bytes: 1024 * 1024 * 1024,
-            objects: 5_000_000,
-            memory: 1024 * 1024 * 1024,
+            bytes: 128 * MIB,
+            objects: 500_000,
+            object_bytes: 32 * MIB,
+            repository_bytes: 384 * MIB,
+            room: u64::MAX,
+            memory: 96 * MIB,
         }
     }
 }
@@ -129,8 +142,9 @@ fn fetch_once(
     let _owner = repository::lock(&request.repository)?;
     let repository = repository::open(&request.repository)?;
     match fetch_into(&repository, request, credentials, expired) {
-        // What a killed process or a bad disk left behind: begin again beside it, and take its place if that works.
-        Err(FetchError::Repository { .. }) => {
+        // What a killed process or a bad disk left behind, or what years of rewritten history heaped up: begin again
+        // beside it, and take its place if that works.
+        Err(error) if error.is_of_the_cache() => {
             drop(repository);
             let fresh = repository::begin_again(&request.repository)?;
             let fetched = fetch_into(fresh.repository(), request, credentials, expired)?;

@@ -1,5 +1,6 @@
 //! The Git door: fetch a commit, read its tree into a snapshot, plan what to apply and to delete.
 
+pub mod disk;
 pub mod fetch;
 pub mod folder;
 pub mod plan;

@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::api::gitsync::{MaxDeletes, Prune};
 use crate::model::names::{PRUNE_ANNOTATION, RECONCILE_ANNOTATION};
 use crate::model::sync::{
-    Block, BlockReason, Change, Code, Guard, Inventory, Kept, KeptReason, Live, ObjectId, Plan,
-    PlannedApply, PlannedDelete, Snapshot, SourceError, SourceObject, set_digest,
+    Block, BlockReason, Change, Code, Guard, Inventory, Kept, KeptReason, Live, Manager, ObjectId,
+    Plan, PlannedApply, PlannedDelete, Snapshot, SourceError, SourceObject, set_digest,
 };
 
 /// Share of Workspaces that one commit may delete when the spec says nothing, in percent.
@@ -89,16 +89,11 @@ fn plan_object(
     });
 }
 
-fn conflict(object: &SourceObject, manager: &str) -> SourceError {
-    SourceError::new(
-        Code::ManagementConflict,
-        format!(
-            "the live object belongs to {manager} and is left alone: take it out of one of the two sources"
-        ),
-    )
-    .in_file(&object.file)
-    .at(Some((object.line, 1)))
-    .of(&object.id)
+fn conflict(object: &SourceObject, manager: &Manager) -> SourceError {
+    SourceError::new(Code::ManagementConflict, manager.conflict(&object.id))
+        .in_file(&object.file)
+        .at(Some((object.line, 1)))
+        .of(&object.id)
 }
 
 /// Why a live object is written, if it is.
@@ -143,25 +138,38 @@ fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
         .as_str()
 }
 
-fn plan_deletes(
+/// What left the tree, sorted by whether it may be deleted.
+#[derive(Default)]
+struct Removed {
+    /// What would be deleted, in the order of the inventory.
+    candidates: Vec<PlannedDelete>,
+    /// The set that an approval names: the candidates, and what is gone or going already.
+    set: BTreeSet<ObjectId>,
+    /// Whether the inventory names nothing else.
+    all: bool,
+}
+
+/// Sorts what left the tree. What is no candidate is noted in the plan at once.
+fn removed(
     plan: &mut Plan,
     snapshot: &Snapshot,
     inventory: &Inventory,
     live: &BTreeMap<ObjectId, Live>,
     settings: Settings<'_>,
-) {
-    let mut candidates = Vec::new();
-    let mut set = BTreeSet::new();
-    let removed: Vec<&ObjectId> = inventory
+) -> Removed {
+    let ids: Vec<&ObjectId> = inventory
         .iter()
         .map(|(id, _)| id)
         .filter(|id| snapshot.path_missing || !snapshot.mentions(id))
         .collect();
-    for id in &removed {
-        let id = (*id).clone();
+    let mut removed = Removed {
+        all: ids.len() == inventory.len(),
+        ..Removed::default()
+    };
+    for id in ids.into_iter().cloned() {
         match live.get(&id) {
             None => {
-                set.insert(id.clone());
+                removed.set.insert(id.clone());
                 plan.gone.push(id);
             }
             Some(live) if !live.is_owned_by(settings.namespace, settings.name) => {
@@ -176,25 +184,41 @@ fn plan_deletes(
                 });
             }
             Some(live) if live.deleting => {
-                set.insert(id.clone());
+                removed.set.insert(id.clone());
                 plan.kept.push(Kept {
                     id,
                     reason: KeptReason::Deleting,
                 });
             }
             Some(live) => {
-                set.insert(id.clone());
-                candidates.push(PlannedDelete {
+                removed.set.insert(id.clone());
+                removed.candidates.push(PlannedDelete {
                     id,
                     uid: live.uid.clone(),
+                    takes_along: live.takes_along(),
                 });
             }
         }
     }
+    removed
+}
+
+fn plan_deletes(
+    plan: &mut Plan,
+    snapshot: &Snapshot,
+    inventory: &Inventory,
+    live: &BTreeMap<ObjectId, Live>,
+    settings: Settings<'_>,
+) {
+    let Removed {
+        mut candidates,
+        set,
+        all,
+    } = removed(plan, snapshot, inventory, live, settings);
     if candidates.is_empty() {
         return;
     }
-    let all_gone = inventory.len() >= 2 && removed.len() == inventory.len();
+    let all_gone = inventory.len() >= 2 && all;
     let reason = block_reason(snapshot, inventory, &candidates, all_gone, settings);
     plan.guarded = set
         .iter()
@@ -241,6 +265,9 @@ fn block_reason(
     }
     if candidates.iter().any(is_guarded) {
         return Some(BlockReason::WentWithAll);
+    }
+    if candidates.iter().any(|delete| delete.takes_along) {
+        return Some(BlockReason::TakesAlong);
     }
     let deletes = candidates
         .iter()

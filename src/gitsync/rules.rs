@@ -33,7 +33,7 @@ impl Default for TreeLimits {
         Self {
             file_bytes: 1024 * 1024,
             files: 50_000,
-            total_bytes: 256 * 1024 * 1024,
+            total_bytes: 16 * 1024 * 1024,
             entries: 500_000,
             depth: 32,
         }
@@ -55,7 +55,7 @@ impl TreeRules {
     /// Takes `spec.path` and `spec.ignore`.
     ///
     /// # Errors
-    /// When the path leaves the repository, or a pattern can't be read.
+    /// When the path leaves the repository or can't be one, or a pattern can't be read.
     pub fn new(path: &str, ignore: &str, limits: TreeLimits) -> Result<Self, SourceError> {
         let parts: Vec<&str> = path
             .split('/')
@@ -67,6 +67,13 @@ impl TreeRules {
                 format!(
                     "spec.path '{path}' leaves the repository: write it relative to the root, without '..'"
                 ),
+            ));
+        }
+        // No tree that is read has such names, and libgit2 takes no NUL.
+        if path.contains(char::is_control) {
+            return Err(SourceError::new(
+                Code::InvalidConfig,
+                format!("spec.path {path:?} holds a control character: take it out"),
             ));
         }
         let rules = Self {
@@ -131,6 +138,9 @@ pub struct ObjectRules {
     pub is_administrative: bool,
     /// Who may be named as owner under which path; empty for anybody.
     pub owners: Vec<OwnersRule>,
+    /// Whether what the API server takes and no controller can run is an error too. For people who check their files; a
+    /// GitSync applies it, and the object's own status says what is wrong.
+    pub must_run: bool,
     /// What a file may cost.
     pub yaml: yaml::Limits,
 }
@@ -158,6 +168,7 @@ impl ObjectRules {
             namespaces: Namespaces::Only(namespaces),
             is_administrative,
             owners: spec.owners.clone(),
+            must_run: false,
             yaml: yaml::Limits::default(),
         }
     }
@@ -170,6 +181,7 @@ impl ObjectRules {
             namespaces: Namespaces::Any,
             is_administrative: true,
             owners: Vec::new(),
+            must_run: false,
             yaml: yaml::Limits::default(),
         }
     }
@@ -263,6 +275,14 @@ mod tests {
     #[case("../a")]
     #[case("a/../../b")]
     fn a_path_that_leaves_the_repository_is_refused(#[case] path: &str) {
+        let error = TreeRules::new(path, "", TreeLimits::default()).unwrap_err();
+        assert_eq!(error.code, Code::InvalidConfig);
+    }
+
+    #[rstest]
+    #[case("a\0b")]
+    #[case("a/b\n")]
+    fn a_path_with_a_control_character_is_refused(#[case] path: &str) {
         let error = TreeRules::new(path, "", TreeLimits::default()).unwrap_err();
         assert_eq!(error.code, Code::InvalidConfig);
     }

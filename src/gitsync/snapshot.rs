@@ -6,6 +6,7 @@ mod reading;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -71,7 +72,7 @@ pub fn build_after(
             unattributable: tree.unattributable,
             ..Snapshot::default()
         },
-        places: BTreeMap::new(),
+        ..Builder::default()
     };
     for file in tree.files {
         let digest: Digest = Sha256::digest(&file.content).into();
@@ -85,6 +86,40 @@ pub fn build_after(
     (builder.finish(), readings)
 }
 
+/// Reads every file of several folders that are looked at together: what two of them define is defined twice. Rules see
+/// each file by its path in its folder; errors and objects name it with the folder before.
+pub fn build_together(trees: Vec<(PathBuf, Tree)>, rules: &ObjectRules) -> Snapshot {
+    let verdict = Verdict::default();
+    let mut builder = Builder::default();
+    for (folder, tree) in trees {
+        let snapshot = &mut builder.snapshot;
+        snapshot.files += tree.files.len();
+        snapshot.path_missing |= tree.path_missing;
+        snapshot
+            .errors
+            .extend(tree.errors.into_iter().map(|mut error| {
+                error.file = error.file.map(|file| inside(&folder, &file));
+                error
+            }));
+        let unattributable = tree.unattributable.iter();
+        snapshot
+            .unattributable
+            .extend(unattributable.map(|file| inside(&folder, file)));
+        for file in tree.files {
+            let shown = inside(&folder, &file.path);
+            let mut reading = reading::read(&file, rules, &verdict);
+            reading.call(&shown);
+            builder.add(&shown, &reading);
+        }
+    }
+    builder.finish()
+}
+
+fn inside(folder: &Path, file: &str) -> String {
+    folder.join(file).display().to_string()
+}
+
+#[derive(Default)]
 struct Builder {
     snapshot: Snapshot,
     /// Every place that defines an object, good or bad.

@@ -120,6 +120,19 @@ impl Collector {
         }
     }
 
+    /// Bytes that one file may have.
+    pub(super) const fn most_bytes(&self) -> u64 {
+        self.limits.file_bytes
+    }
+
+    /// Notes a file or folder that this process can't read.
+    pub(super) fn unreadable(&mut self, path: &str, why: &std::io::Error) {
+        self.refuse(
+            path,
+            &format!("can't be read ({why}): mend its rights, or name it in --ignore"),
+        );
+    }
+
     /// Whether a file of this size is read; asked before its content is loaded.
     pub(super) fn accept_size(&mut self, path: &str, size: u64) -> Result<bool, TreeTooLarge> {
         if size > self.limits.file_bytes {
@@ -139,7 +152,7 @@ impl Collector {
         }
         if self.bytes > self.limits.total_bytes {
             return Err(too_large(
-                "totalBytes",
+                "treeBytes",
                 format!(
                     "its YAML files have more than {} bytes: set spec.path or spec.ignore, or split the repository",
                     self.limits.total_bytes

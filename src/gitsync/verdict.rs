@@ -4,21 +4,28 @@
 //! cluster can tell: rules that compare with the old object, admission policies, and whether a namespace is there.
 
 mod metadata;
+mod runnable;
 mod schema;
+mod shape;
 mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube_cel::{CompiledSchema, Validator, compile_schema};
+use kube_cel::{CompiledSchema, ErrorKind, ValidationError, Validator, compile_schema};
 use serde_json::Value;
 
 use crate::api::gitsync::SyncedKind;
 use crate::yaml::{Step, parse_path, path_text};
 
 use schema::Schema;
+pub use shape::{Items, Shape};
 use walk::Nulls;
+
+/// So many things wrong with one object are told. Each costs a look through the object; who has more wrote no object of
+/// ours.
+const MOST: usize = 100;
 
 /// What kind of fault; some keep the server from evaluating rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,7 +142,7 @@ impl Default for Verdict {
 }
 
 impl Verdict {
-    /// Everything that is wrong with an object, as `kubectl apply` would be told; with the old object, rules that
+    /// Everything that is wrong with an object (or the first hundred things), as `kubectl apply` would be told; with the old object, rules that
     /// compare are evaluated too.
     pub fn findings(&self, kind: SyncedKind, object: &Value, old: Option<&Value>) -> Vec<Finding> {
         let mut found = Vec::new();
@@ -159,10 +166,21 @@ impl Verdict {
         }
         walk::prune_nulls(&definition.schema, &mut bare, Nulls::Forbidden);
         walk::find_wrong(&definition.schema, &bare, &mut found);
+        if found.len() > MOST {
+            found.truncate(MOST);
+            let message = format!("more than {MOST} things are wrong: these are the first");
+            found.push(Finding::new(Fault::TooLong, &[], message));
+        }
         if !found.iter().any(Finding::blocks_rules) {
             self.broken_rules(definition, object, bare, old, &mut found);
         }
         found
+    }
+
+    /// What no server refuses and no controller can run, by what the file alone says: an amount of a resource that there
+    /// is none of, a variable that is reserved, a class's default over its cap. Asked of an object without findings.
+    pub fn unrunnable(kind: SyncedKind, object: &Value) -> Vec<Finding> {
+        runnable::find_wrong(kind, object)
     }
 
     fn broken_rules(
@@ -180,11 +198,34 @@ impl Verdict {
         let Err(errors) = self.rules.validate_compiled(&definition.rules, &bare, old) else {
             return;
         };
+        let wrong: Vec<Vec<Step>> = found.iter().map(|finding| finding.path.clone()).collect();
         for error in errors {
-            let path = parse_path(&error.field_path);
-            found.push(Finding::new(Fault::Rule, &path, error.message));
+            let path = place_of_rule(&error);
+            if !follows_from(&wrong, &path, &error) {
+                found.push(Finding::new(Fault::Rule, &path, error.message));
+            }
         }
     }
+}
+
+/// The field that a rule speaks of. Rules on the name stand at the root, where alone they can see it.
+fn place_of_rule(error: &ValidationError) -> Vec<Step> {
+    let path = parse_path(&error.field_path);
+    if path.is_empty() && error.rule.contains("self.metadata.name") {
+        return ["metadata", "name"]
+            .map(|name| Step::Key(name.to_owned()))
+            .into();
+    }
+    path
+}
+
+/// Whether a rule is broken only because what it looks at is wrong in itself, which is said already: it judges such a
+/// value, or it could not be evaluated over one.
+fn follows_from(wrong: &[Vec<Step>], path: &[Step], error: &ValidationError) -> bool {
+    let unevaluated = error.kind == ErrorKind::EvaluationError;
+    wrong
+        .iter()
+        .any(|known| path.starts_with(known) || (unevaluated && known.starts_with(path)))
 }
 
 #[cfg(test)]

@@ -81,18 +81,25 @@ impl FetchWorker {
         let status = child.wait().await.map_err(lost("wait for it"))?;
         match answer {
             Err(_) => Err(FetchError::Timeout(request.timeout_ms)),
-            Ok(_) => Err(FetchError::Worker(ending(status))),
+            Ok(_) => Err(ending(status)),
         }
     }
 }
 
-fn ending(status: ExitStatus) -> String {
+fn no_memory() -> FetchError {
+    FetchError::Limit {
+        limit: "fetchMemory".to_owned(),
+        detail: "the process that fetches got no more memory".to_owned(),
+    }
+}
+
+/// A process that gets no more memory aborts, wherever it is. Its clock aborts it too, but only when we are gone.
+fn ending(status: ExitStatus) -> FetchError {
     use std::os::unix::process::ExitStatusExt as _;
     match status.signal() {
-        Some(signal) => {
-            format!("killed by signal {signal}; more memory than limit fetchMemory looks like this")
-        }
-        None => status.to_string(),
+        Some(signal) if signal == rustix::process::Signal::ABORT.as_raw() => no_memory(),
+        Some(signal) => FetchError::Worker(format!("killed by signal {signal}")),
+        None => FetchError::Worker(status.to_string()),
     }
 }
 
@@ -145,10 +152,11 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
     let (request, credentials) = decode_request(input)?;
     let answer = match apply_process_settings(&request) {
         Err(error) => Err(error),
-        Ok(()) => {
-            let expired = start_clock(request.timeout_ms)?;
-            fetch_here(&request, credentials.as_ref(), &expired)
-        }
+        Ok(()) => match start_clock(request.timeout_ms) {
+            Ok(expired) => fetch_here(&request, credentials.as_ref(), &expired),
+            // Not even a second stack found room.
+            Err(_) => Err(no_memory()),
+        },
     };
     write_answer(answer, output)
 }

@@ -16,14 +16,18 @@ use crate::api::class::{InvalidField, Retention, WorkspaceClass};
 use crate::api::shared::Blame;
 use crate::api::workspace::{Cause, Failure};
 use crate::model::duration::Span;
+use crate::model::inside::AuthorRules;
+use crate::model::inside::editors::{ClassTools, ValidatedEditor};
 use crate::model::names::{DEFAULT_CLASS_ANNOTATION, DnsSubdomain};
 use crate::model::net::Cidr;
 use crate::model::quantity::Amount;
 use crate::model::resources::Amounts;
 
+pub(crate) use fields::check_label;
 pub use fields::is_reserved;
 use fields::{
-    Report, child_entries, class_deadlines, class_egress, class_pod, class_resources, class_storage,
+    Report, child_entries, class_author, class_deadlines, class_editors, class_egress, class_pod,
+    class_pull_secrets, class_resources, class_storage, class_tools,
 };
 
 /// Never reached, whatever a class says: metadata services, link-local and private IPv6 addresses.
@@ -63,6 +67,12 @@ pub struct ValidatedClass {
     pub max_stopping: Span,
     /// Settings of the pod.
     pub pod: PodRules,
+    /// Editors that can be chosen, in the class's order; at most one of them is the default.
+    pub editors: Vec<ValidatedEditor>,
+    /// How tools get in.
+    pub tools: ClassTools,
+    /// Whose name Git writes into commits.
+    pub author: AuthorRules,
     /// Secrets with registry credentials, sorted.
     pub image_pull_secrets: BTreeSet<DnsSubdomain>,
     /// Labels for pod, volume and Service.
@@ -210,17 +220,10 @@ pub fn validate(class: &WorkspaceClass) -> ClassVerdict {
         max_startup,
         max_stopping,
         pod: class_pod(class, &mut report),
-        image_pull_secrets: spec
-            .image_pull_secrets
-            .iter()
-            .enumerate()
-            .filter_map(|(at, secret)| {
-                report.keep(
-                    &format!("spec.imagePullSecrets[{at}].name"),
-                    DnsSubdomain::new(secret.name.as_str()),
-                )
-            })
-            .collect(),
+        editors: class_editors(class, &mut report),
+        tools: class_tools(class, &mut report),
+        author: class_author(class, &mut report),
+        image_pull_secrets: class_pull_secrets(class, &mut report),
         child_labels: child_entries(
             "spec.childMetadata.labels",
             metadata.labels,
@@ -349,6 +352,15 @@ pub fn choose<'a>(
         ));
     }
     Ok(validated)
+}
+
+/// A class that is there and can't be read.
+pub fn unreadable(name: &str, field: &str) -> Failure {
+    invalid(
+        format!("WorkspaceClass '{name}' can't be read by this release"),
+        format!("WorkspaceClass '{name}': {field}"),
+        format!("have {field} of WorkspaceClass '{name}' written as this release knows it"),
+    )
 }
 
 fn invalid(message: String, evidence: String, next_step: String) -> Failure {

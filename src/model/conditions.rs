@@ -18,16 +18,25 @@ pub enum ConditionType {
     StorageReady,
     /// The pod serves.
     PodReady,
+    /// The projects are cloned.
+    ProjectsReady,
+    /// The start commands have run.
+    PostStartReady,
+    /// The editor answers.
+    EditorReady,
 }
 
 impl ConditionType {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
         Self::StorageReady,
         Self::PodReady,
+        Self::ProjectsReady,
+        Self::PostStartReady,
+        Self::EditorReady,
     ];
 
     /// As it is written.
@@ -38,6 +47,9 @@ impl ConditionType {
             Self::Stalled => "Stalled",
             Self::StorageReady => "StorageReady",
             Self::PodReady => "PodReady",
+            Self::ProjectsReady => "ProjectsReady",
+            Self::PostStartReady => "PostStartReady",
+            Self::EditorReady => "EditorReady",
         }
     }
 }
@@ -57,6 +69,10 @@ pub enum Reason {
     PodNotReady,
     /// There is no pod.
     NoPod,
+    /// Every step of the part ended well.
+    Done,
+    /// Steps of the part are still to be done.
+    InProgress,
     /// The claim is bound.
     Bound,
     /// The claim waits for the first start.
@@ -67,6 +83,8 @@ pub enum Reason {
     Lost,
     /// There is no claim.
     NoClaim,
+    /// The claim is being deleted.
+    Deleting,
     /// The claim outlives its Workspace.
     Retained,
 }
@@ -81,11 +99,14 @@ impl Reason {
             | Self::PodReady
             | Self::PodNotReady
             | Self::NoPod
+            | Self::Done
+            | Self::InProgress
             | Self::Bound
             | Self::WaitingForFirstStart
             | Self::NotBound
             | Self::Lost
             | Self::NoClaim
+            | Self::Deleting
             | Self::Retained => format!("{self:?}"),
         }
     }
@@ -104,11 +125,12 @@ pub struct Wanted {
     pub message: String,
 }
 
-/// Puts conditions into a list. Of our types, those that are not wanted go; others stay as they are. The time of a
-/// transition moves only when the status does.
+/// Puts conditions into a list. Of our types, those that are not wanted and not to be kept go; others stay as they are.
+/// The time of a transition moves only when the status does.
 pub fn upsert(
     previous: &[Condition],
     wanted: &[Wanted],
+    kept: &[ConditionType],
     generation: Option<i64>,
     now: Timestamp,
 ) -> Vec<Condition> {
@@ -135,6 +157,8 @@ pub fn upsert(
             last_transition_time,
         });
     }
+    let is_kept = |condition: &&Condition| kept.iter().any(|k| k.as_str() == condition.type_);
+    list.extend(previous.iter().filter(is_kept).cloned());
     let order = |condition: &Condition| {
         ConditionType::ALL
             .iter()

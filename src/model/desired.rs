@@ -9,12 +9,17 @@
 //! - A restart of a workspace that has no pod is a start. One that a timer stopped is woken by it. One that the spec
 //!   wants Stopped stays stopped (a controller does not write the spec): the request is answered and forgotten, so that
 //!   it does not fire by surprise at a later start.
+//! - No pod is made beside another one that may still write to the home volume: a start holds 0 replicas until none is
+//!   left ([`Decision::waits`]). A ReplicaSet that is scaled up again, or a Deployment that is made anew, would not wait.
 //! - While the spec can't be carried out (blocked), a running workspace goes on running: a restart waits, since its
-//!   second half could not follow. A stop is always carried out.
+//!   second half could not follow. One whose first half is done when that happens is finished with the pin of the start
+//!   before it: the workspace ran, and a class that breaks is no reason to end it. What a restart would have taken anew
+//!   waits for the next start. A stop is always carried out.
 
+use crate::api::class::Retention;
 use crate::api::workspace::{
-    ActualState, DesiredState, EffectiveDesiredState, Restart, StoppedByTimer, Workspace,
-    WorkspaceStatus,
+    ActualState, Cause, DesiredState, EffectiveDesiredState, Failure, Restart, StoppedByTimer,
+    Workspace, WorkspaceStatus,
 };
 use crate::model::evidence::{Evidence, Facts, Termination};
 use crate::model::names::{RESTART_REQUESTED_ANNOTATION, WAKE_REQUESTED_ANNOTATION};
@@ -30,7 +35,30 @@ pub struct Question<'a> {
     /// What is there, before this pass applies anything.
     pub facts: &'a Facts,
     /// Whether the spec can't be carried out.
-    pub blocked: bool,
+    pub blocked: Blocked,
+}
+
+/// What can still be done of a spec that can't be carried out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Blocked {
+    /// All of it.
+    #[default]
+    No,
+    /// What ran goes on as it was, and nothing new starts.
+    Spec,
+    /// The home volume is not ours, or goes: nothing at all starts on it.
+    Volume,
+}
+
+impl Blocked {
+    /// By what blocks it.
+    pub fn of(failure: Option<&Failure>) -> Self {
+        match failure.map(|failure| failure.cause) {
+            None => Self::No,
+            Some(Cause::VolumeForeign | Cause::VolumeBind) => Self::Volume,
+            Some(_) => Self::Spec,
+        }
+    }
 }
 
 /// What this pass works towards.
@@ -40,6 +68,8 @@ pub struct Decision {
     pub effective: EffectiveDesiredState,
     /// Replicas of the Deployment: 0 or 1.
     pub replicas: i32,
+    /// Whether it should run and waits, without replicas, for a pod before it to be gone.
+    pub waits: bool,
     /// The restart in progress.
     pub restart: Option<Restart>,
     /// For `status.lastHandledRestartAt`, once everything was applied.
@@ -53,6 +83,18 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether it is terminated although the spec asks for something else, which it will not get. One that a timer ended
+    /// and whose spec says nothing has what it asked for.
+    pub fn is_asked_back(&self, workspace: &Workspace) -> bool {
+        let ends = self.effective == EffectiveDesiredState::Terminated
+            && workspace.metadata.deletion_timestamp.is_none();
+        let asks = match workspace.spec.desired_state {
+            Some(desired) => desired != DesiredState::Terminated,
+            None => self.stopped_by_timer.is_none(),
+        };
+        ends && asks
+    }
+
     /// Whether a pod should run, now or as soon as a restart has stopped it.
     pub fn wants_running(&self) -> bool {
         matches!(
@@ -67,6 +109,39 @@ const TERMINATING_TIMERS: [&str; 2] = ["maxStopped", "maxLifetime"];
 
 /// Decides what this pass works towards.
 pub fn decide(question: &Question<'_>) -> Decision {
+    let mut decision = wish(question);
+    let facts = question.facts;
+    let goes_up = decision.replicas > 0 && facts.replicas().unwrap_or(0) == 0;
+    if goes_up && may_have_a_pod(facts) {
+        decision.replicas = 0;
+        decision.waits = true;
+    }
+    decision
+}
+
+/// Whether a pod may be there that holds the volume, or may still be made by what was scaled down: pods that nobody
+/// looked at count, and so does a Deployment whose controller has not caught up with its 0 replicas. A pod that a new
+/// Deployment would adopt does not: it is the one that should run.
+fn may_have_a_pod(facts: &Facts) -> bool {
+    let adopts = facts.deployment.is_none();
+    let Some(pods) = &facts.pods else { return true };
+    let holds = pods
+        .iter()
+        .any(|pod| pod.may_hold_volume() && !(adopts && pod.of_orphaned_set));
+    let deployment = facts.deployment.as_ref();
+    // Without a status its controller has never looked at it, and made nothing.
+    let lags = deployment.is_some_and(|deployment| {
+        deployment.status.as_ref().is_some_and(|status| {
+            deployment.generation.unwrap_or(0) > status.observed_generation
+                || status.available > 0
+                || status.unavailable > 0
+        })
+    });
+    holds || lags
+}
+
+/// What the spec, a restart and the timers wish for, whatever is there.
+fn wish(question: &Question<'_>) -> Decision {
     let Question {
         workspace,
         previous,
@@ -82,6 +157,7 @@ pub fn decide(question: &Question<'_>) -> Decision {
     let mut decision = Decision {
         effective: EffectiveDesiredState::Running,
         replicas: 1,
+        waits: false,
         restart: None,
         last_handled_restart_at: previous.last_handled_restart_at.clone(),
         last_handled_wake_at: wake_asked
@@ -90,12 +166,15 @@ pub fn decide(question: &Question<'_>) -> Decision {
         stopped_by_timer: None,
         again: false,
     };
-    let ended = matches!(
-        previous.actual_state,
-        Some(ActualState::Terminating | ActualState::Terminated)
-    );
+    // The actual state alone would forget it: an error in between reads Error.
+    let began = previous.desired_state == Some(EffectiveDesiredState::Terminated)
+        || matches!(
+            previous.actual_state,
+            Some(ActualState::Terminating | ActualState::Terminated)
+        );
     let deleted = workspace.metadata.deletion_timestamp.is_some();
-    if ended || deleted || workspace.spec.desired_state == Some(DesiredState::Terminated) {
+    if began || deleted || workspace.spec.desired_state == Some(DesiredState::Terminated) {
+        decision.stopped_by_timer = previous.stopped_by_timer.clone();
         decision.effective = EffectiveDesiredState::Terminated;
         decision.replicas = 0;
         decision.last_handled_wake_at = previous.last_handled_wake_at.clone();
@@ -127,7 +206,7 @@ pub fn decide(question: &Question<'_>) -> Decision {
     match restart_asked {
         Some(requested) => restart(decision, requested, question),
         None => {
-            if blocked {
+            if blocked != Blocked::No {
                 decision.replicas = facts.replicas().unwrap_or(0).clamp(0, 1);
             }
             decision
@@ -143,16 +222,22 @@ fn restart(mut decision: Decision, requested: String, question: &Question<'_>) -
         blocked,
         ..
     } = *question;
-    let recorded = previous
+    let begun = previous
         .restart
         .as_ref()
-        .is_some_and(|restart| restart.requested == requested && restart.stop_observed);
-    if blocked {
+        .filter(|restart| restart.requested == requested);
+    let recorded = begun.is_some_and(|restart| restart.stop_observed);
+    if blocked != Blocked::No {
+        // Only a restart that began is recorded: one that waits must not read like the second half of one.
+        let stopped = recorded || (begun.is_some() && is_stopped(facts));
+        let up = facts.replicas().unwrap_or(0) > 0;
+        let finishes = recorded && blocked == Blocked::Spec;
         decision.effective = EffectiveDesiredState::RestartRequested;
-        decision.replicas = facts.replicas().unwrap_or(0).clamp(0, 1);
-        decision.restart = Some(Restart {
+        decision.replicas = i32::from(up || finishes);
+        decision.again = stopped && !recorded;
+        decision.restart = begun.map(|_| Restart {
             requested,
-            stop_observed: recorded,
+            stop_observed: stopped,
         });
         return decision;
     }
@@ -191,6 +276,12 @@ pub struct Remaining {
     pub objects: bool,
     /// The claim of the home volume, where the class lets it be deleted.
     pub volume_to_delete: bool,
+}
+
+/// Whether this pass may delete the volume. What was decided when it became Terminated stays: a volume that was kept
+/// then, and that people were told is kept, does not go because somebody edits the class.
+pub fn may_delete_volume(previous: &WorkspaceStatus, retention: Retention) -> bool {
+    retention == Retention::Delete && previous.actual_state != Some(ActualState::Terminated)
 }
 
 /// How far a termination is.

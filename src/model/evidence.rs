@@ -5,12 +5,17 @@
 
 mod read;
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
 
+use crate::api::class::Delivery;
 use crate::api::workspace::{Cause, WorkspaceStatus};
 use crate::model::class::Deadlines;
+use crate::model::inside::told::{Answer, Told};
+use crate::model::names::{COPY_EDITOR_CONTAINER, COPY_TOOLS_CONTAINER};
 use crate::model::workspace::VolumeFacts;
 use read::{current_set, deployment_facts, event_facts, pod_facts, refusal};
 
@@ -119,8 +124,12 @@ pub struct PodFacts {
     pub finalizers: Vec<String>,
     /// Its node.
     pub node: Option<String>,
+    /// Its address, the first of them.
+    pub address: Option<IpAddr>,
     /// Whether it belongs to the current ReplicaSet.
     pub of_current_set: bool,
+    /// Whether its ReplicaSet has lost its Deployment and stays: a Deployment of this name adopts both.
+    pub of_orphaned_set: bool,
     /// Pending, Running, Succeeded, Failed or Unknown.
     pub phase: String,
     /// `status.reason`, such as Evicted.
@@ -131,9 +140,16 @@ pub struct PodFacts {
     pub conditions: Vec<ConditionFacts>,
     /// Its containers, init containers first.
     pub containers: Vec<ContainerFacts>,
+    /// Whether tools or editor come into it as image volumes.
+    pub mounts_images: bool,
 }
 
 impl PodFacts {
+    /// Reads a pod that belongs to no Workspace.
+    pub fn of(pod: &Pod) -> Self {
+        pod_facts(pod, None, &[])
+    }
+
     /// Of the current ReplicaSet, and not on its way out.
     pub fn is_current(&self) -> bool {
         self.of_current_set && self.deleting.is_none()
@@ -164,6 +180,11 @@ impl PodFacts {
             .map(|condition| condition.since)
     }
 
+    /// Whether its volumes are mounted and its network is made: the node goes on with images and containers only then.
+    pub fn has_sandbox(&self) -> bool {
+        self.true_since("PodReadyToStartContainers").is_some()
+    }
+
     /// Whether it serves.
     pub fn is_ready(&self) -> bool {
         !self.is_over() && self.true_since("Ready").is_some()
@@ -184,6 +205,8 @@ pub struct ContainerFacts {
     pub name: String,
     /// Whether it is an init container.
     pub is_init: bool,
+    /// What the node calls this life of it; another one when it is started again.
+    pub id: String,
     /// The image as written.
     pub image: String,
     /// The image as the node resolved it.
@@ -196,6 +219,25 @@ pub struct ContainerFacts {
     pub state: ContainerState,
     /// How it ended the last time.
     pub last_exit: Option<Exit>,
+    /// Its memory limit as the pod has it, such as 512Mi.
+    pub memory_limit: Option<String>,
+}
+
+impl ContainerFacts {
+    /// Whether it copies tools or editor: no code of the user's, and none of their fault.
+    pub fn is_copying(&self) -> bool {
+        self.is_init && [COPY_TOOLS_CONTAINER, COPY_EDITOR_CONTAINER].contains(&self.name.as_str())
+    }
+
+    /// Reason and message, if it waits for one of these reasons.
+    pub fn waits_for(&self, reasons: &[&str]) -> Option<(&str, &str)> {
+        match &self.state {
+            ContainerState::Waiting { reason, message } if reasons.contains(&reason.as_str()) => {
+                Some((reason, message))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What a container does.
@@ -248,6 +290,13 @@ pub struct EventFacts {
     pub last_seen: Option<Timestamp>,
 }
 
+impl EventFacts {
+    /// Reads an Event.
+    pub fn of(event: &Event) -> Self {
+        event_facts(event)
+    }
+}
+
 impl Facts {
     /// Reads the objects of one workspace.
     pub fn of(observed: &Observed<'_>) -> Self {
@@ -256,7 +305,7 @@ impl Facts {
             .and_then(|deployment| current_set(deployment, observed.replica_sets));
         let mut pods: Option<Vec<PodFacts>> = observed.pods.map(|pods| {
             pods.iter()
-                .map(|pod| pod_facts(pod, current.and_then(|set| set.metadata.uid.as_deref())))
+                .map(|pod| pod_facts(pod, current, observed.replica_sets))
                 .collect()
         });
         if let Some(pods) = &mut pods {
@@ -333,6 +382,28 @@ pub struct ApplyError {
     pub while_stopping: bool,
 }
 
+impl ApplyError {
+    /// Reason when somebody else's object has the name.
+    pub const FOREIGN: &'static str = "Foreign";
+    /// Reason when an object of an earlier Workspace of the name is still being removed.
+    pub const LEFTOVER: &'static str = "Leftover";
+
+    /// Whether somebody else's object has the name.
+    pub fn is_foreign(&self) -> bool {
+        self.reason == Self::FOREIGN
+    }
+
+    /// Whether an object of an earlier Workspace of the name is still being removed.
+    pub fn is_leftover(&self) -> bool {
+        self.reason == Self::LEFTOVER
+    }
+
+    /// Whether the API server, or a webhook before it, says that somebody was faster.
+    pub fn is_conflict(&self) -> bool {
+        self.code == Some(409) && !self.is_foreign()
+    }
+}
+
 /// How far a termination is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Termination {
@@ -390,20 +461,35 @@ pub struct Evidence {
     pub apply_error: Option<ApplyError>,
     /// How far a termination is.
     pub termination: Termination,
+    /// Whether a start waits for a pod before it to be gone.
+    pub waits: bool,
     /// Whether the status records that objects of this workspace were applied at some time.
     pub applied_before: bool,
     /// What was seen.
     pub facts: Facts,
     /// Where the timers begin.
     pub timers: Timers,
+    /// When the pin of the present start was made, by the clock of the API server. Only to be compared with what that clock
+    /// wrote elsewhere.
+    pub pinned_at: Option<Timestamp>,
     /// How long they run.
     pub deadlines: Deadlines,
     /// The tools image, to tell its trouble from that of the workspace's image.
     pub tools_image: String,
+    /// The image of the editor, for the same; empty without one.
+    pub editor_image: String,
+    /// How the present start brings them in.
+    pub tools_delivery: Delivery,
+    /// When the present start went over to copying, since mounting was refused.
+    pub tools_refused_at: Option<Timestamp>,
     /// What the status said before: transient trouble escalates by how long it lasts.
     pub previous: Option<PreviousFailure>,
     /// Pods of this start that nodes refused or evicted and that are deleted already.
     pub rejected: u32,
     /// Whether the pod would fit an empty node; none when nobody knows.
     pub fits_some_node: Option<bool>,
+    /// What the first process told.
+    pub told: Told,
+    /// What became of a request to ask it.
+    pub answer: Answer,
 }

@@ -11,10 +11,23 @@ mod scheduling;
 
 use jiff::Timestamp;
 
+use crate::api::class::Delivery;
 use crate::api::shared::Blame;
 use crate::api::workspace::{Cause, Failure};
 use crate::model::evidence::{ApplyError, Evidence, PodFacts, Termination};
+use crate::model::inside::{self, told::Told};
 use redact::{cap, one_line};
+use workstead_link::StepKind;
+
+/// Reasons of Events that explain what no status does. A caller need keep no others.
+pub const HINTS: [&str; 6] = [
+    "FailedScheduling",
+    "FailedMount",
+    "FailedAttachVolume",
+    "FailedCreatePodSandBox",
+    "ProvisioningFailed",
+    "NodeNotReady",
+];
 
 /// Steps of a start, in the order in which they block each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +48,8 @@ pub enum Step {
     Init,
     /// The main container runs.
     Main,
+    /// The editor answers.
+    Editor,
     /// An earlier pod was taken away: it explains a start that nothing else explains.
     Disruption,
 }
@@ -80,12 +95,16 @@ impl Suspect {
 pub fn suspects(evidence: &Evidence, now: Timestamp) -> Vec<Suspect> {
     let facts = &evidence.facts;
     let wants_pod = facts.replicas().is_some_and(|replicas| replicas >= 1);
-    if !wants_pod || evidence.termination != Termination::None || facts.has_ready_pod() {
+    if !wants_pod
+        || evidence.waits
+        || evidence.termination != Termination::None
+        || facts.has_ready_pod()
+    {
         return Vec::new();
     }
     let mut found = Vec::new();
     found.extend(scheduling::refused(evidence, now));
-    if let Some(pod) = facts.main_pod() {
+    if let Some(pod) = facts.main_pod().filter(|pod| !is_given_up(evidence, pod)) {
         found.extend(scheduling::unschedulable(evidence, pod));
         found.extend(scheduling::volume(evidence, pod));
         found.extend(scheduling::rejected(evidence, pod, now));
@@ -95,10 +114,37 @@ pub fn suspects(evidence: &Evidence, now: Timestamp) -> Vec<Suspect> {
             found.extend(containers::exited(pod, container, now));
         }
     }
+    found.extend(editor(evidence));
     found.extend(scheduling::disrupted(evidence));
     // A stable sort: within a step the order above, and the order of containers, holds.
     found.sort_by_key(|suspect| suspect.step);
     found
+}
+
+/// Whether a pod is the one whose mounts were refused: the start went on without it, and it goes away.
+fn is_given_up(evidence: &Evidence, pod: &PodFacts) -> bool {
+    evidence.tools_delivery == Delivery::Copy && pod.mounts_images
+}
+
+/// The editor does not come up, as the first process says: the pod is not ready without it.
+fn editor(evidence: &Evidence) -> Option<Suspect> {
+    let Told::Heard(report) = &evidence.told else {
+        return None;
+    };
+    let steps = report.steps.iter();
+    let failure = steps
+        .filter(|step| step.kind == StepKind::Editor)
+        .find_map(inside::steps::failure_of)?;
+    Some(Suspect {
+        step: Step::Editor,
+        due: match failure.cause {
+            Cause::EditorIncompatible => Due::AtOnce,
+            _ => Due::WithStartup,
+        },
+        shown: true,
+        until: None,
+        failure,
+    })
 }
 
 /// When the startup timer is over, if it runs.
@@ -129,12 +175,15 @@ pub fn next_deadline(evidence: &Evidence, now: Timestamp) -> Option<Timestamp> {
     let wants_pod = facts.replicas().is_some_and(|replicas| replicas >= 1);
     if evidence.termination == Termination::None
         && wants_pod
+        && !evidence.waits
         && facts.pods.is_some()
         && !facts.has_ready_pod()
     {
         moments.extend(startup_deadline(evidence));
     }
-    let stops = facts.replicas() == Some(0) || evidence.termination == Termination::InProgress;
+    let stops = facts.replicas() == Some(0)
+        || evidence.waits
+        || evidence.termination == Termination::InProgress;
     if stops && facts.has_pod_left() {
         moments.extend(stopping_deadline(evidence));
     }
@@ -150,7 +199,36 @@ pub fn next_deadline(evidence: &Evidence, now: Timestamp) -> Option<Timestamp> {
 /// The startup timer is over and nothing better explains it.
 pub fn startup_timeout(evidence: &Evidence) -> Failure {
     let limit = evidence.deadlines.startup;
-    let (reached, hint) = match evidence.facts.main_pod() {
+    let pod = evidence.facts.main_pod();
+    let without_sandbox = pod.filter(|pod| pod.node.is_some() && !pod.has_sandbox());
+    let said = without_sandbox.and_then(|pod| {
+        let mut events = evidence
+            .facts
+            .events_of(&pod.name, &["FailedCreatePodSandBox"]);
+        events.next().map(|event| one_line(&event.message, 1024))
+    });
+    let (reached, hint) = reached(pod, said.is_some());
+    let mut evidence_text = match pod {
+        Some(pod) => format!("{}: phase {}", about(pod), pod.phase),
+        None => "no pod".to_owned(),
+    };
+    if let Some(said) = said {
+        evidence_text.push_str(&format!(", FailedCreatePodSandBox: {said}"));
+    }
+    Failure {
+        cause: Cause::StartupTimeout,
+        blame: Blame::Platform,
+        message: format!("it did not start within {limit}: {reached}"),
+        evidence: cap(evidence_text),
+        retryable: true,
+        next_step: format!("{hint}; `workstead restart` tries again"),
+        since: None,
+    }
+}
+
+/// How far a start came, and where to look.
+fn reached(pod: Option<&PodFacts>, no_sandbox: bool) -> (&'static str, &'static str) {
+    match pod {
         None => (
             "no pod was made",
             "see whether kube-controller-manager works",
@@ -158,11 +236,11 @@ pub fn startup_timeout(evidence: &Evidence) -> Failure {
         Some(pod) if pod.node.is_none() => {
             ("the pod has no node yet", "see whether the scheduler works")
         }
-        Some(pod)
-            if pod
-                .condition("PodReadyToStartContainers")
-                .is_some_and(|c| c.status != "True") =>
-        {
+        Some(_) if no_sandbox => (
+            "the node can't make the sandbox of the pod",
+            "see the runtime class, the network and the memory limit that the message names",
+        ),
+        Some(pod) if !pod.has_sandbox() && pod.condition("PodReadyToStartContainers").is_some() => {
             (
                 "the pod waits for its sandbox, volumes and network on the node",
                 "see the kubelet of the node",
@@ -176,19 +254,6 @@ pub fn startup_timeout(evidence: &Evidence) -> Failure {
             "the container runs and is not ready",
             "see its log with kubectl logs",
         ),
-    };
-    let evidence_text = match evidence.facts.main_pod() {
-        Some(pod) => format!("{}: phase {}", about(pod), pod.phase),
-        None => "no pod".to_owned(),
-    };
-    Failure {
-        cause: Cause::StartupTimeout,
-        blame: Blame::Platform,
-        message: format!("it did not start within {limit}: {reached}"),
-        evidence: cap(evidence_text),
-        retryable: true,
-        next_step: format!("{hint}; `workstead restart` tries again"),
-        since: None,
     }
 }
 
@@ -248,7 +313,8 @@ pub fn stop_stuck(evidence: &Evidence) -> Failure {
 /// An object that the API server refused, or could not take.
 pub fn apply_rejected(error: &ApplyError) -> Failure {
     let said = one_line(&error.message, 1024);
-    let retryable = is_transient(error.code);
+    // A conflict that lasts, and what garbage collection takes away, are tried again too.
+    let retryable = is_transient(error.code) || error.is_conflict();
     let over_quota = error.code == Some(403) && error.message.contains("exceeded quota");
     let blame = match error.code {
         Some(400 | 422) => Blame::User,
@@ -261,6 +327,14 @@ pub fn apply_rejected(error: &ApplyError) -> Failure {
         .map(|field| format!(", field {field}"))
         .unwrap_or_default();
     let next_step = match error.code {
+        _ if error.is_leftover() => format!(
+            "nothing, it is waited for: garbage collection takes {} away; if it stays, see its finalizers and whether kube-controller-manager works",
+            error.object
+        ),
+        _ if error.is_conflict() => format!(
+            "see who changes {} all the time, or which webhook answers 409; it is tried again with growing pauses",
+            error.object
+        ),
         _ if retryable => "nothing: it is tried again with growing pauses".to_owned(),
         _ if over_quota => "free what the ResourceQuota counts, or have it raised".to_owned(),
         Some(400 | 422) => match &error.field {
@@ -277,14 +351,21 @@ pub fn apply_rejected(error: &ApplyError) -> Failure {
         ),
         _ => format!("see why the API server does not take {}", error.object),
     };
-    let code = error
-        .code
-        .map_or_else(|| "no answer".to_owned(), |code| code.to_string());
+    let code = match error.code {
+        // The API server was not asked: we know already.
+        _ if error.is_foreign() || error.is_leftover() => String::new(),
+        Some(code) => format!("{code} "),
+        None => "no answer ".to_owned(),
+    };
     Failure {
         cause: Cause::ApplyRejected,
         blame,
-        message: format!("{} could not be applied{field}: {said}", error.object),
-        evidence: cap(format!("{code} {}: {said}", error.reason).trim().to_owned()),
+        message: if error.is_leftover() {
+            said.clone()
+        } else {
+            format!("{} could not be applied{field}: {said}", error.object)
+        },
+        evidence: cap(format!("{code}{}: {said}", error.reason)),
         retryable,
         next_step,
         since: None,
@@ -327,5 +408,7 @@ fn about(pod: &PodFacts) -> String {
     }
 }
 
+#[cfg(test)]
+mod event_tests;
 #[cfg(test)]
 mod tests;

@@ -78,7 +78,8 @@ pub fn installation() -> Installation {
 
 pub const CLUSTER: Cluster = Cluster {
     minor: 36,
-    user_namespaces: None,
+    user_namespaces: Some(true),
+    image_volumes: None,
 };
 
 pub fn validated(workspace: &Workspace, class: &ValidatedClass) -> ValidatedWorkspace {
@@ -88,6 +89,7 @@ pub fn validated(workspace: &Workspace, class: &ValidatedClass) -> ValidatedWork
         class,
         exceeded: None,
         volume: None,
+        credentials: &[],
         cluster: CLUSTER,
         installation: &installation,
     })
@@ -190,7 +192,7 @@ pub fn ready_pod() -> Pod {
             {"type": "Ready", "status": "True", "lastTransitionTime": time(4)},
         ],
         "containerStatuses": [{"name": "workspace", "image": "registry.example.com/dev/rust:1.95", "ready": true, "restartCount": 0,
-            "imageID": "registry.example.com/dev/rust@sha256:abc", "state": {"running": {"startedAt": time(4)}}}],
+            "containerID": "containerd://1", "imageID": "registry.example.com/dev/rust@sha256:abc", "state": {"running": {"startedAt": time(4)}}}],
     }))
 }
 
@@ -404,6 +406,7 @@ pub fn any_evidence() -> impl Strategy<Value = Evidence> {
             proptest::option::weighted(0.2, moment()),
             any::<bool>(),
             any::<bool>(),
+            proptest::bool::weighted(0.1),
         ),
     )
         .prop_map(
@@ -411,7 +414,7 @@ pub fn any_evidence() -> impl Strategy<Value = Evidence> {
                 (deployment, pods),
                 (generation, applied, termination),
                 (begun, stopped, ready, previous, rejected),
-                (refusal, error, stopping),
+                (refusal, error, stopping, waits),
             )| {
                 let deployment = deployment.map(|mut deployment| {
                     deployment.metadata.generation = generation;
@@ -419,6 +422,7 @@ pub fn any_evidence() -> impl Strategy<Value = Evidence> {
                 });
                 let mut evidence = evidence(deployment.as_ref(), pods.as_deref());
                 evidence.applied_before = applied;
+                evidence.waits = waits;
                 evidence.termination = match termination {
                     1 => Termination::InProgress,
                     2 => Termination::Done,

@@ -42,6 +42,9 @@ pub enum IdentityError {
         "'{0}' is no name for an endpoint: write lower-case letters, digits and '-', a letter first, at most 63"
     )]
     EndpointName(String),
+    /// An endpoint is called like the editor in the Service.
+    #[error("an endpoint can't be called editor, which is the editor's own name: choose another")]
+    EndpointReserved,
     /// A port is out of range or ours.
     #[error(
         "port {0} can't be an endpoint: write 1 to 65535, but not 60001, 60003, 60004 or 60022"
@@ -106,6 +109,11 @@ impl WorkspaceName {
     /// Name of the Service.
     pub fn service(&self) -> String {
         format!("ws-{}", self.0)
+    }
+
+    /// Name of the Secret with the key of the first process.
+    pub fn supervisor(&self) -> String {
+        format!("{}-supervisor", self.0)
     }
 
     /// Name of the home volume's claim.
@@ -210,6 +218,13 @@ impl ImageReference {
     }
 }
 
+impl ImageReference {
+    /// Whether it names one image for ever.
+    pub fn is_pinned(&self) -> bool {
+        self.0.contains('@')
+    }
+}
+
 impl TryFrom<String> for ImageReference {
     type Error = IdentityError;
 
@@ -293,6 +308,9 @@ pub struct EndpointName(String);
 text_type!(EndpointName);
 
 impl EndpointName {
+    /// What the editor is called among the ports of the Service.
+    pub const EDITOR: &str = "editor";
+
     /// Checks and takes a name.
     ///
     /// # Errors
@@ -301,6 +319,9 @@ impl EndpointName {
         let letter = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
         if !letter || DnsLabel::new(text).is_err() {
             return Err(IdentityError::EndpointName(text.to_owned()));
+        }
+        if text == Self::EDITOR {
+            return Err(IdentityError::EndpointReserved);
         }
         Ok(Self(text.to_owned()))
     }

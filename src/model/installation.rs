@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::model::identity::ImageReference;
 use crate::model::names::{DnsLabel, DnsSubdomain};
+use crate::model::net::Cidr;
+
+/// The label that every namespace has.
+pub(crate) const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Settings of this installation, from the command line of the controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +20,10 @@ pub struct Installation {
     pub base_domain: Option<DnsSubdomain>,
     /// Labels of the proxy's pods in [`Installation::namespace`]: only these reach endpoints.
     pub proxy_pods: BTreeMap<String, String>,
+    /// Labels of the controller's pods there: these alone ask the first process how far it is.
+    pub controller_pods: BTreeMap<String, String>,
     /// Where cluster DNS answers.
-    pub dns: DnsPods,
+    pub dns: ClusterDns,
     /// How many Workspaces there may be in the whole installation; none, no limit.
     pub total_quota: Option<u32>,
 }
@@ -33,26 +39,45 @@ impl Installation {
                 ("app.kubernetes.io/name", "workstead"),
                 ("app.kubernetes.io/component", "proxy"),
             ]),
-            dns: DnsPods::default(),
+            controller_pods: labels(&[
+                ("app.kubernetes.io/name", "workstead"),
+                ("app.kubernetes.io/component", "controller"),
+            ]),
+            dns: ClusterDns::default(),
             total_quota: None,
         }
     }
 }
 
-/// The pods that answer DNS queries.
+/// Who answers DNS queries: every workspace may ask there, whatever its class says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DnsPods {
-    /// Labels of their namespace.
+pub struct ClusterDns {
+    /// Labels of the namespace of the pods that answer.
     pub namespace_labels: BTreeMap<String, String>,
     /// Their own labels.
     pub pod_labels: BTreeMap<String, String>,
+    /// The ports that are asked. A policy sees the port of the pod, which may differ from the Service's 53.
+    pub ports: Vec<u16>,
+    /// Resolvers that are no such pods, such as the address of a cache on each node.
+    pub addresses: Vec<Cidr>,
 }
 
-impl Default for DnsPods {
+impl ClusterDns {
+    /// The namespace where nearly every cluster has it.
+    pub const NAMESPACE: &str = "kube-system";
+    /// What its pods bear there.
+    pub const POD_LABEL: (&str, &str) = ("k8s-app", "kube-dns");
+    /// Where it answers.
+    pub const PORT: u16 = 53;
+}
+
+impl Default for ClusterDns {
     fn default() -> Self {
         Self {
-            namespace_labels: labels(&[("kubernetes.io/metadata.name", "kube-system")]),
-            pod_labels: labels(&[("k8s-app", "kube-dns")]),
+            namespace_labels: labels(&[(NAMESPACE_NAME_LABEL, Self::NAMESPACE)]),
+            pod_labels: labels(&[Self::POD_LABEL]),
+            ports: vec![Self::PORT],
+            addresses: Vec::new(),
         }
     }
 }
@@ -62,8 +87,11 @@ impl Default for DnsPods {
 pub struct Cluster {
     /// Minor version of the API server (1.`minor`).
     pub minor: u32,
-    /// Whether pods may have user namespaces. None: as this version does by default.
+    /// Whether pods may have user namespaces. None: nobody could tell, so nothing rests on them.
     pub user_namespaces: Option<bool>,
+    /// Whether tools can be mounted as image volumes and run from there on every node that was tried. None: nobody tried
+    /// yet.
+    pub image_volumes: Option<bool>,
 }
 
 impl Cluster {
@@ -76,12 +104,20 @@ impl Cluster {
         Some(Self {
             minor: digits.parse().ok()?,
             user_namespaces: None,
+            image_volumes: None,
         })
     }
 
-    /// Whether `hostUsers: false` can be honoured (on by default since 1.33).
+    /// One that nobody asked: user namespaces are there by default since 1.33.
+    pub const UNASKED: Self = Self {
+        minor: Self::OLDEST_MINOR,
+        user_namespaces: Some(true),
+        image_volumes: None,
+    };
+
+    /// Whether `hostUsers: false` is sure to be honoured.
     pub fn has_user_namespaces(self) -> bool {
-        self.user_namespaces.unwrap_or(self.minor >= 33)
+        self.user_namespaces == Some(true)
     }
 }
 

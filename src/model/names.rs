@@ -21,6 +21,8 @@ pub const INVENTORY_OF_LABEL: &str = "workstead.dev/inventory-of";
 pub const RESTART_REQUESTED_ANNOTATION: &str = "workstead.dev/restart-requested-at";
 /// Workspace: a new value undoes a stop by timer; echoed in `status.lastHandledWakeAt`.
 pub const WAKE_REQUESTED_ANNOTATION: &str = "workstead.dev/wake-requested-at";
+/// Workspace: a new value has the first process asked now; echoed in `status.lastHandledInspectAt`.
+pub const INSPECT_REQUESTED_ANNOTATION: &str = "workstead.dev/inspect-requested-at";
 /// Synced objects: `disabled` keeps GitSync's hands off.
 pub const RECONCILE_ANNOTATION: &str = "workstead.dev/reconcile";
 /// Synced objects: `disabled` keeps GitSync from pruning.
@@ -39,13 +41,34 @@ pub const FLUX_RECONCILE_REQUESTED_ANNOTATION: &str = "reconcile.fluxcd.io/reque
 pub const APPROVE_PRUNE_ANNOTATION: &str = "workstead.dev/approve-prune";
 /// Namespace: `<ns>/<name>[,…]` of GitSyncs from elsewhere that may apply here.
 pub const ACCEPT_GITSYNC_ANNOTATION: &str = "workstead.dev/accept-gitsync";
-/// PVC: whose volume it is.
+/// Secret: may be used by Workspaces of its namespace, and for what.
+pub const USE_LABEL: &str = "workstead.dev/use";
+/// Value of [`USE_LABEL`]: credentials for Git servers.
+pub const GIT_CREDENTIALS: &str = "git-credentials";
+/// Secret with Git credentials: `<host>[:port][,…]` that it is for.
+pub const CREDENTIAL_HOSTS_ANNOTATION: &str = "workstead.dev/hosts";
+/// PVC: whose volume it is. Secret: whose it is, if not everybody's in the namespace.
 pub const OWNER_ANNOTATION: &str = "workstead.dev/owner";
 /// PVC: UID of the Workspace that uses it.
 pub const VOLUME_WORKSPACE_UID_ANNOTATION: &str = "workstead.dev/workspace-uid";
 
 /// Children: digest of what the controller last applied.
 pub const APPLIED_ANNOTATION: &str = "workstead.dev/applied";
+
+/// Secret of a supervisor: SHA-256 of the public key in it.
+pub const PUBLIC_KEY_ANNOTATION: &str = "workstead.dev/public-key-sha256";
+/// Secret of the proxy's certificate: when another one is made.
+pub const RENEW_AT_ANNOTATION: &str = "workstead.dev/renew-at";
+/// Secret of the installation with the authority of all supervisors. The controller's alone.
+pub const AUTHORITY_SECRET: &str = "workstead-supervisor-ca";
+/// Secret of the installation with the certificate by which supervisors know the proxy.
+pub const PROXY_CLIENT_SECRET: &str = "workstead-proxy-client";
+/// Label of what the controller makes in the installation's namespace to find something out: what it is about.
+pub const PROBE_LABEL: &str = "workstead.dev/probe";
+/// Value of [`PROBE_LABEL`]: whether tools can be mounted as image volumes and run from there.
+pub const PROBE_IMAGE_VOLUMES: &str = "image-volumes";
+/// ConfigMap of the installation with what was found out about image volumes, by versions of kubelet and runtime.
+pub const IMAGE_VOLUMES_CONFIG_MAP: &str = "workstead-image-volumes";
 
 /// Field manager of GitSync.
 pub const GITSYNC_MANAGER: &str = "workstead/gitsync";
@@ -71,6 +94,19 @@ pub const WEBHOOK_PORT: u16 = 8082;
 pub const HOME_PATH: &str = "/projects";
 /// Name of the main container.
 pub const MAIN_CONTAINER: &str = "workspace";
+/// What a Secret with Git credentials may hold: for http, the authority that signs the server, and for ssh.
+pub const CREDENTIAL_KEYS: [&str; 6] = [
+    "username",
+    "password",
+    "bearerToken",
+    "ca.crt",
+    "identity",
+    "known_hosts",
+];
+/// Name of the init container that copies the tools, where they can't be mounted.
+pub const COPY_TOOLS_CONTAINER: &str = "copy-tools";
+/// Name of the init container that copies the editor, where it can't be mounted.
+pub const COPY_EDITOR_CONTAINER: &str = "copy-editor";
 /// Prefix of our own environment variables in workspaces.
 pub const ENVIRONMENT_PREFIX: &str = "WORKSTEAD_";
 

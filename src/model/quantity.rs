@@ -141,6 +141,12 @@ impl Amount {
         self.nano % NANO == 0
     }
 
+    /// As a number, if it is a whole one.
+    pub fn to_u64(self) -> Option<u64> {
+        let whole = u64::try_from(self.nano / NANO).ok()?;
+        self.is_whole().then_some(whole)
+    }
+
     /// The sum, or none when Kubernetes could not hold it.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         let nano = self.nano + other.nano;

@@ -8,22 +8,27 @@
 //! - the Deployment has no replicas (or was never made) and should have one; or
 //! - the start never succeeded and the spec changed: whoever mends a wrong image expects it to be used, and there is
 //!   nothing that a new pod would interrupt; or
-//! - it is Failed with no pod ready: the same, and then a mended class counts too.
+//! - it is Failed with no pod ready: the same, and then a mended class counts too; or
+//! - a node refused to mount its tools: then the same start goes over to copying them.
+
+mod changes;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::api::workspace::{
-    ActualState, ChangeEffect, EffectiveDesiredState, PendingChange, StartStep, WorkspaceStatus,
-};
+use crate::api::class::Delivery;
+use crate::api::workspace::{ActualState, EffectiveDesiredState, StartStep, WorkspaceStatus};
 use crate::model::class::Deadlines;
+use crate::model::conditions::{ConditionType, is_true};
 use crate::model::evidence::Facts;
-use crate::model::names::MAIN_CONTAINER;
 use crate::model::workspace::{Identity, ValidatedWorkspace};
+
+pub(crate) use changes::plan_of;
+pub use changes::{change_effect, differing_fields, pending_changes};
 
 /// Version of the renderer, in each pin.
 pub const RENDERER: &str = concat!("workstead/", env!("CARGO_PKG_VERSION"));
@@ -36,6 +41,10 @@ pub struct Pin {
     pub inputs: PinInputs,
     /// The whole pod template.
     pub template: PodTemplateSpec,
+    /// What guarded the pod when it was started, for the time when the spec no longer validates. Pins of the first
+    /// version have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<NetworkPolicySpec>,
 }
 
 /// What a template was made of.
@@ -52,13 +61,49 @@ pub struct PinInputs {
     pub image: String,
     /// The tools image.
     pub tools_image: String,
+    /// The image of the editor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub editor_image: Option<String>,
+    /// How tools and editor get in. Pins of the first version say nothing: there they are mounted.
+    #[serde(default)]
+    pub tools_delivery: Delivery,
+    /// Why they are copied although the class would have them mounted, if a node refused. The starts after it remember,
+    /// for as long as images and class stay as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools_refused: Option<ToolsRefused>,
     /// Time limits, for the time when the spec no longer validates.
     pub deadlines: Deadlines,
     /// When this start was asked for.
     pub started_at: MicroTime,
 }
 
+/// A node refused to mount the tools, or to run them from there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolsRefused {
+    /// What it said.
+    pub said: String,
+    /// When the start went over to copying.
+    pub at: MicroTime,
+}
+
 impl PinInputs {
+    /// Why a start now copies what it would mount: remembered while nothing differs that mounting may hang on.
+    pub fn remembered_refusal(&self, workspace: &ValidatedWorkspace) -> Option<&ToolsRefused> {
+        let tools = &workspace.inside.tools;
+        let same = self.tools_image == tools.image.to_string()
+            && self.image == workspace.image.to_string()
+            && self.editor_image == editor_image(workspace)
+            && self.class_name == workspace.class_name.as_str();
+        self.tools_refused.as_ref().filter(|_| same)
+    }
+
+    /// When the start of this pin went over from mounting to copying.
+    pub fn went_over_at(&self) -> Option<Timestamp> {
+        let refused = self.tools_refused.as_ref()?;
+        (refused.at.0 > self.started_at.0).then_some(refused.at.0)
+    }
+
     /// What the template of a Workspace is made of, for a start now.
     pub fn of(workspace: &ValidatedWorkspace, now: Timestamp) -> Self {
         Self {
@@ -66,11 +111,19 @@ impl PinInputs {
             generation: workspace.generation,
             class_name: workspace.class_name.to_string(),
             image: workspace.image.to_string(),
-            tools_image: workspace.installation.tools_image.to_string(),
+            tools_image: workspace.inside.tools.image.to_string(),
+            editor_image: editor_image(workspace),
+            tools_delivery: workspace.inside.tools.delivery,
+            tools_refused: None,
             deadlines: workspace.deadlines,
             started_at: micro(now),
         }
     }
+}
+
+fn editor_image(workspace: &ValidatedWorkspace) -> Option<String> {
+    let editor = workspace.inside.editor.as_ref()?;
+    Some(editor.image.to_string())
 }
 
 /// A moment as a status keeps it: to the microsecond.
@@ -155,6 +208,8 @@ pub struct TemplateQuestion<'a> {
     pub rendered: &'a PodTemplateSpec,
     /// What that is made of.
     pub inputs: &'a PinInputs,
+    /// What guards the pod now.
+    pub network_policy: Option<&'a NetworkPolicySpec>,
 }
 
 /// Which template to apply.
@@ -194,20 +249,28 @@ pub fn template_to_apply(question: &TemplateQuestion<'_>) -> TemplateChoice {
     }
     match pinned {
         Some(pinned) if is_up(question, Some(&pinned)) => {
-            if takes_what_is_new(question, &pinned) {
+            if goes_over(question, &pinned) {
+                // The same start: its timer and its timeline go on.
+                let mut next = next_pin(question, question.rendered.clone());
+                next.pin.inputs.started_at = pinned.pin.inputs.started_at;
+                TemplateChoice::Start(next)
+            } else if takes_what_is_new(question, &pinned) {
                 TemplateChoice::Start(next_pin(question, question.rendered.clone()))
             } else {
                 TemplateChoice::Keep(pinned)
             }
         }
-        // Written by a pass that died before it touched the Deployment: the same start goes on.
-        Some(pinned) if is_unrecorded(question, &pinned) => TemplateChoice::Start(pinned),
+        // Written by a pass that died, or failed, before it touched the Deployment: the same start goes on.
+        Some(pinned) if is_unfinished(question, &pinned) => TemplateChoice::Start(pinned),
         None if is_up(question, None) => {
             // The pin is lost and the workspace runs: what runs becomes the pin, so that nothing restarts.
             let template = question.live.unwrap_or(question.rendered).clone();
             let mut pinned = next_pin(question, template);
             if let Some(started) = &question.previous.start_requested_at {
                 pinned.pin.inputs.started_at = started.clone();
+            }
+            if let Some(class) = &question.previous.class_name {
+                pinned.pin.inputs.class_name.clone_from(class);
             }
             TemplateChoice::Start(pinned)
         }
@@ -235,12 +298,25 @@ fn is_up(question: &TemplateQuestion<'_>, pinned: Option<&Pinned>) -> bool {
         && !was_down
 }
 
-fn is_unrecorded(question: &TemplateQuestion<'_>, pinned: &Pinned) -> bool {
-    let recorded = question
-        .previous
+/// Whether a pin was written and its start did not get as far as the Deployment: a pass that died left no status of it,
+/// one that failed says that the workspace should run and is down. A stop in between would say that it should not. Where
+/// the status names the pin after this one, that could not be written, and this one is of the start before.
+fn is_unfinished(question: &TemplateQuestion<'_>, pinned: &Pinned) -> bool {
+    let previous = question.previous;
+    let recorded = previous
         .revision
         .as_ref()
         .map(|revision| revision.name.as_str());
+    let never_came_up = previous.desired_state == Some(EffectiveDesiredState::Running)
+        && matches!(
+            previous.actual_state,
+            Some(
+                ActualState::CreationRequested
+                    | ActualState::Stopped
+                    | ActualState::Error
+                    | ActualState::Unknown
+            )
+        );
     let same_inputs = PinInputs {
         started_at: question.inputs.started_at.clone(),
         ..pinned.pin.inputs.clone()
@@ -254,10 +330,23 @@ fn is_unrecorded(question: &TemplateQuestion<'_>, pinned: &Pinned) -> bool {
         .duration_since(pinned.pin.inputs.started_at.0)
         .as_millis();
     let startup = i128::from(pinned.pin.inputs.deadlines.startup.milliseconds());
-    recorded != Some(pinned.name.as_str())
+    let following = question
+        .identity
+        .name
+        .revision(pinned.number.saturating_add(1));
+    (recorded != Some(pinned.name.as_str()) || never_came_up)
+        && recorded != Some(following.as_str())
         && age < startup
         && pinned.pin.template == *question.rendered
         && same_inputs == *question.inputs
+}
+
+/// Whether the start mounts its tools, a node refused, and what would be made now copies them.
+fn goes_over(question: &TemplateQuestion<'_>, pinned: &Pinned) -> bool {
+    !question.facts.has_ready_pod()
+        && pinned.pin.inputs.tools_delivery == Delivery::ImageVolume
+        && question.inputs.tools_delivery == Delivery::Copy
+        && question.inputs.tools_refused.is_some()
 }
 
 fn takes_what_is_new(question: &TemplateQuestion<'_>, pinned: &Pinned) -> bool {
@@ -269,10 +358,14 @@ fn takes_what_is_new(question: &TemplateQuestion<'_>, pinned: &Pinned) -> bool {
         return true;
     }
     let began = pinned.pin.inputs.started_at.0;
-    let was_ready = previous
-        .timeline
-        .iter()
-        .any(|step| step.step >= StartStep::PodReady)
+    let recorded = previous.revision.as_ref().map(|revision| &revision.name);
+    // Three witnesses: any of them may be missing or, where clocks differ, off.
+    let was_ready = (recorded == Some(&pinned.name)
+        && is_true(&previous.conditions, ConditionType::PodReady))
+        || previous
+            .timeline
+            .iter()
+            .any(|step| matches!(step.step, StartStep::PodReady | StartStep::Running))
         || previous
             .last_ready_at
             .as_ref()
@@ -297,122 +390,8 @@ fn next_pin(question: &TemplateQuestion<'_>, template: PodTemplateSpec) -> Pinne
         pin: Pin {
             inputs: question.inputs.clone(),
             template,
+            network_policy: question.network_policy.cloned(),
         },
-    }
-}
-
-/// What differs between the pinned template and the one that would be made now, by field.
-pub fn pending_changes(
-    pinned: &PodTemplateSpec,
-    rendered: &PodTemplateSpec,
-    restart_asked: bool,
-) -> Vec<PendingChange> {
-    if pinned == rendered {
-        return Vec::new();
-    }
-    let effect = if restart_asked {
-        ChangeEffect::RestartNow
-    } else {
-        ChangeEffect::NextStart
-    };
-    let mut fields = differing_fields(&to_value(pinned), &to_value(rendered));
-    for field in &mut fields {
-        *field = as_users_call_it(field);
-    }
-    fields.sort();
-    fields.dedup();
-    fields
-        .into_iter()
-        .map(|field| PendingChange { field, effect })
-        .collect()
-}
-
-/// What differs between two objects, by field. Items of lists that have a name are told apart by it.
-pub fn differing_fields(before: &Value, after: &Value) -> Vec<String> {
-    let mut fields = Vec::new();
-    walk("", before, after, &mut fields);
-    fields
-}
-
-fn to_value<T: Serialize>(value: &T) -> Value {
-    // Kubernetes types always serialize: their maps have text keys.
-    serde_json::to_value(value).unwrap_or(Value::Null)
-}
-
-fn walk(path: &str, before: &Value, after: &Value, fields: &mut Vec<String>) {
-    if before == after {
-        return;
-    }
-    match (before, after) {
-        (Value::Object(one), Value::Object(other)) => {
-            let keys = one
-                .keys()
-                .chain(other.keys().filter(|key| !one.contains_key(*key)));
-            for key in keys {
-                let inner = if path.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{path}.{key}")
-                };
-                let none = Value::Null;
-                walk(
-                    &inner,
-                    one.get(key).unwrap_or(&none),
-                    other.get(key).unwrap_or(&none),
-                    fields,
-                );
-            }
-        }
-        (Value::Array(one), Value::Array(other)) if by_name(one) && by_name(other) => {
-            let name_of =
-                |item: &Value| item.get("name").and_then(Value::as_str).map(str::to_owned);
-            let find = |list: &[Value], name: &str| {
-                list.iter()
-                    .find(|item| name_of(item).as_deref() == Some(name))
-                    .cloned()
-                    .unwrap_or(Value::Null)
-            };
-            let mut names: Vec<String> = one.iter().chain(other).filter_map(name_of).collect();
-            names.sort();
-            names.dedup();
-            for name in names {
-                walk(
-                    &format!("{path}[{name}]"),
-                    &find(one, &name),
-                    &find(other, &name),
-                    fields,
-                );
-            }
-        }
-        // What appears or goes as a whole is one difference.
-        _ => fields.push(path.to_owned()),
-    }
-}
-
-fn by_name(list: &[Value]) -> bool {
-    !list.is_empty()
-        && list
-            .iter()
-            .all(|item| item.get("name").is_some_and(Value::is_string))
-}
-
-/// The field of the Workspace that a field of the template comes from; else the field of the pod.
-fn as_users_call_it(field: &str) -> String {
-    let main = format!("spec.containers[{MAIN_CONTAINER}].");
-    let Some(rest) = field.strip_prefix(&main) else {
-        return match field.strip_prefix("spec.") {
-            Some("terminationGracePeriodSeconds") => "spec.timeouts.stopping".to_owned(),
-            Some(rest) => format!("pod.{rest}"),
-            None => format!("pod.{field}"),
-        };
-    };
-    let top = rest.split(['.', '[']).next().unwrap_or_default();
-    match top {
-        "image" => "spec.image".to_owned(),
-        "command" | "args" => "spec.command".to_owned(),
-        "resources" => format!("spec.{rest}"),
-        "env" => format!("spec.{}", rest.strip_suffix(".value").unwrap_or(rest)),
-        _ => format!("pod.{rest}"),
     }
 }
 

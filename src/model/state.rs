@@ -36,6 +36,7 @@ const ROLLING: [&str; 3] = [
 /// |---|---|---|
 /// | 1 | an object could not be applied; not while a ready pod should go on running, nor when all is gone | Error |
 /// | 2 | a termination goes on / is done | Terminating / Terminated |
+/// | 2a | a start waits for a pod before it to be gone; stopping timer over / not over | Failed / Starting |
 /// | 3 | no Deployment, and nothing was ever applied | CreationRequested |
 /// | 4 | no Deployment, or one without a spec | Unknown |
 /// | 5 | the Deployment's status speaks of an older spec; replicas 1 / 0 | Starting / Stopping |
@@ -81,6 +82,21 @@ pub fn derive(evidence: &Evidence, now: Timestamp) -> Derived {
             };
         }
         Termination::None => {}
+    }
+    if evidence.waits {
+        // Starting is what was asked for and what comes; the stop before it is only how.
+        let stuck = facts.has_pod_left() && is_over(failures::stopping_deadline(evidence), now);
+        let failure = stuck.then(|| failures::stop_stuck(evidence));
+        let state = if stuck {
+            ActualState::Failed
+        } else {
+            ActualState::Starting
+        };
+        return Derived {
+            row: "2a",
+            state,
+            failure,
+        };
     }
     let Some(deployment) = &facts.deployment else {
         return if evidence.applied_before {

@@ -4,19 +4,22 @@
 //! gives the same status again: no time ticks in it.
 
 mod timeline;
+mod volume;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::class::Retention;
 use crate::api::workspace::{
     ActualState, EffectiveDesiredState, Failure, Origin, PendingChange, PodStatus, RevisionStatus,
-    VolumeStatus, Workspace, WorkspaceStatus,
+    SupervisorStatus, TimelineStep, ToolsStatus, Workspace, WorkspaceStatus,
 };
 use crate::model::conditions::{ConditionType, Reason, Wanted, is_true, seconds, upsert};
 use crate::model::desired::{Decision, is_stopped};
-use crate::model::evidence::{Evidence, Facts, Termination, Timers};
+use crate::model::evidence::{Evidence, Facts, Timers};
 use crate::model::failures::{apply_rejected, same_trouble};
+use crate::model::inside::inspection;
+use crate::model::inside::told::{self, Answer, PARTS, Told};
 use crate::model::names::{MAIN_CONTAINER, ORIGIN_ANNOTATION};
 use crate::model::revision::{Pinned, micro};
 use crate::model::state;
@@ -32,12 +35,14 @@ pub struct Report<'a> {
     pub evidence: &'a Evidence,
     /// Why the spec can't be carried out.
     pub blocked: Option<&'a Failure>,
-    /// The class in effect; none when there is none to be found.
+    /// The class in which the next start may be; none when there is none to be found, or it waits for a quota.
     pub class_name: Option<&'a str>,
     /// What happens to the volume at the end.
     pub retention: Retention,
     /// Where it opens.
     pub url: Option<&'a str>,
+    /// SHA-256 of the public key of the first process, if this pass looked.
+    pub public_key: Option<&'a str>,
     /// The pin of the last start, after this pass.
     pub pinned: Option<&'a Pinned>,
     /// What waits for the next start.
@@ -73,11 +78,15 @@ fn is_same_start(status: &WorkspaceStatus, timers: &Timers) -> bool {
     status.start_requested_at.as_ref().map(|time| time.0) == timers.start_requested_at
 }
 
+/// So far clocks of one cluster may differ before a moment that another one wrote is not believed.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(60);
+
 /// Moves the persisted moments on: where the timers begin.
 ///
 /// - A start begins when its pin was made, so that a controller that dies between pin and status loses nothing.
 /// - A stop begins when it is first wanted, and its moment goes when nothing is left to stop.
 /// - A pod that was ready and is no more begins the startup timer again, from the moment the pod itself names.
+/// - A start that goes up again after it was down begins the startup timer again too.
 pub fn timers(
     previous: &WorkspaceStatus,
     decision: &Decision,
@@ -103,7 +112,11 @@ pub fn timers(
                 .map_or(now, |time| time.0),
         )
     };
-    let was_ready = is_true(&previous.conditions, ConditionType::PodReady);
+    let goes_on = is_recorded(previous, pinned);
+    let was_ready = goes_on && is_true(&previous.conditions, ConditionType::PodReady);
+    let was_down = goes_on
+        && (previous.stop_requested_at.is_some()
+            || previous.actual_state == Some(ActualState::Stopped));
     let lost =
         was_ready && decision.replicas >= 1 && !facts.has_ready_pod() && facts.pods.is_some();
     let last_ready_at = if lost {
@@ -111,7 +124,17 @@ pub fn timers(
             .main_pod()
             .and_then(|pod| pod.condition("Ready"))
             .and_then(|condition| condition.since);
-        Some(named.map_or(now, |since| since.min(now)))
+        // The pod names its moment by another clock. Far off, it is that clock, or we looked away for long: then the timer
+        // begins when we see it. And it was ready in this start, so it is not before it.
+        let believed = named.filter(|since| now.duration_since(*since) < CLOCK_SLACK);
+        Some(
+            believed
+                .unwrap_or(now)
+                .min(now)
+                .max(start_requested_at.unwrap_or(Timestamp::MIN)),
+        )
+    } else if was_down && decision.replicas >= 1 {
+        Some(now)
     } else {
         previous.last_ready_at.as_ref().map(|time| time.0)
     };
@@ -120,6 +143,12 @@ pub fn timers(
         stop_requested_at,
         last_ready_at,
     }
+}
+
+/// Whether the start of this pass is the one that the status speaks of. A new one has its own moments.
+fn is_recorded(previous: &WorkspaceStatus, pinned: Option<&Pinned>) -> bool {
+    let recorded = previous.revision.as_ref().map(|revision| &revision.name);
+    recorded.is_some() && recorded == pinned.map(|pinned| &pinned.name)
 }
 
 /// Builds the status.
@@ -134,8 +163,11 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
     let generation = report.workspace.metadata.generation;
     let derived = state::derive(evidence, now);
     let state = derived.state;
-    let failure =
-        failure(report, state, derived.failure).map(|failure| with_since(failure, &previous, now));
+    let inside = evidence.told.failure(&previous);
+    let seen = derived
+        .failure
+        .or(inside.filter(|_| state == ActualState::Running));
+    let failure = failure(report, state, seen).map(|failure| with_since(failure, &previous, now));
     let applied = blocked.is_none() && report.all_applied && evidence.apply_error.is_none();
     let timers = evidence.timers;
     let wanted = conditions(report, &previous, state, failure.as_ref());
@@ -147,14 +179,17 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
             .url
             .map(str::to_owned)
             .or_else(|| previous.url.clone()),
-        class_name: report
-            .class_name
-            .map(str::to_owned)
-            .or_else(|| previous.class_name.clone()),
-        conditions: upsert(&previous.conditions, &wanted, generation, now),
+        class_name: class_in_effect(report, &previous),
+        conditions: upsert(
+            &previous.conditions,
+            &wanted,
+            kept(evidence),
+            generation,
+            now,
+        ),
         failure,
         origin: origin(report.workspace),
-        timeline: timeline::build(&previous, evidence, applied, state, now),
+        timeline: timeline_of(report, &previous, applied, state, now),
         start_requested_at: timers.start_requested_at.map(micro),
         stop_requested_at: timers.stop_requested_at.map(micro),
         last_ready_at: timers.last_ready_at.map(micro),
@@ -173,6 +208,7 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
         } else {
             previous.last_handled_wake_at.clone()
         },
+        last_handled_inspect_at: inspected(report, &previous),
         stopped_by_timer: if applied {
             decision.stopped_by_timer.clone()
         } else {
@@ -186,7 +222,105 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
             })
             .or_else(|| previous.revision.clone()),
         pod: pod_status(report, &previous),
-        volume: volume_status(report),
+        volume: volume::status(report, &previous),
+        supervisor: supervisor(report, &previous, state, now),
+        editor: match report.pinned {
+            Some(pinned) => told::editor(&pinned.pin.template),
+            None => previous.editor.clone(),
+        },
+        tools: report
+            .pinned
+            .map(|pinned| ToolsStatus {
+                delivery: pinned.pin.inputs.tools_delivery,
+                image: pinned.pin.inputs.tools_image.clone(),
+                refused: pinned
+                    .pin
+                    .inputs
+                    .tools_refused
+                    .as_ref()
+                    .map(|refused| refused.said.clone()),
+            })
+            .or_else(|| previous.tools.clone()),
+        unreadable: Vec::new(),
+    }
+}
+
+/// The steps of the pod, and those that the first process told of.
+fn timeline_of(
+    report: &Report<'_>,
+    previous: &WorkspaceStatus,
+    applied: bool,
+    state: ActualState,
+    now: Timestamp,
+) -> Vec<TimelineStep> {
+    let evidence = report.evidence;
+    let steps = timeline::build(previous, evidence, applied, state, now);
+    match (&evidence.told, evidence.timers.start_requested_at) {
+        (Told::Heard(told), Some(start)) => timeline::with_inside(steps, told, now, start),
+        _ => steps,
+    }
+}
+
+/// What was told once and for all stays as it stands.
+fn kept(evidence: &Evidence) -> &'static [ConditionType] {
+    match evidence.told {
+        Told::Settled => &PARTS,
+        _ => &[],
+    }
+}
+
+/// The key of the first process, and of which life of the container all was told.
+fn supervisor(
+    report: &Report<'_>,
+    previous: &WorkspaceStatus,
+    state: ActualState,
+    now: Timestamp,
+) -> Option<SupervisorStatus> {
+    let before = previous.supervisor.as_ref();
+    let public_key_sha256 = report
+        .public_key
+        .map(str::to_owned)
+        .or_else(|| before.map(|before| before.public_key_sha256.clone()))?;
+    let told = &report.evidence.told;
+    let facts = &report.evidence.facts;
+    let life = told::life(facts).map(|(life, _)| life.to_owned());
+    // While it does not serve there may be more to hear.
+    let settled = (told.is_complete() && state == ActualState::Running)
+        .then_some(life)
+        .flatten();
+    let inspection = match &report.evidence.answer {
+        Answer::Given(said) => Some(inspection::of(said, now)),
+        Answer::Nobody | Answer::Awaited => before
+            .filter(|before| inspection::is_of_this_life(before, facts))
+            .and_then(|before| before.inspection.clone()),
+    };
+    Some(SupervisorStatus {
+        public_key_sha256,
+        settled,
+        inspection,
+    })
+}
+
+/// A request to look inside is carried out when it was answered, or when there is nobody to answer.
+fn inspected(report: &Report<'_>, previous: &WorkspaceStatus) -> Option<String> {
+    match report.evidence.answer {
+        Answer::Awaited => previous.last_handled_inspect_at.clone(),
+        Answer::Nobody | Answer::Given(_) => told::inspect_requested(report.workspace)
+            .cloned()
+            .or_else(|| previous.last_handled_inspect_at.clone()),
+    }
+}
+
+/// The class in which it has its place: that of the last start, whatever the spec names since. Quotas count by it.
+fn class_in_effect(report: &Report<'_>, previous: &WorkspaceStatus) -> Option<String> {
+    let pinned = report.pinned.map(|pinned| &pinned.pin.inputs.class_name);
+    let ends = report.decision.effective == EffectiveDesiredState::Terminated;
+    let named = report.class_name.map(str::to_owned);
+    match pinned {
+        Some(pinned) => Some(pinned.clone()),
+        // Nothing was looked up: what goes away goes in the class that it was in.
+        None if ends => previous.class_name.clone().or(named),
+        None => named.or_else(|| previous.class_name.clone()),
     }
 }
 
@@ -232,8 +366,21 @@ fn conditions(
     state: ActualState,
     failure: Option<&Failure>,
 ) -> Vec<Wanted> {
+    let asked_back = report.decision.is_asked_back(report.workspace);
+    let runs = state == ActualState::Running && is_reached(report.decision, state);
+    let unfinished = report.evidence.told.pending().filter(|_| runs);
     let (reason, message) = match failure {
         Some(failure) => (Reason::Cause(failure.cause), failure.message.clone()),
+        None if asked_back => (
+            Reason::State(state),
+            format!(
+                "{}, and Terminated is final: delete the Workspace and create it again",
+                words(state)
+            ),
+        ),
+        None if let Some(part) = &unfinished => {
+            (Reason::Progressing, format!("{}; {part}", words(state)))
+        }
         None if is_reached(report.decision, state) => {
             (Reason::State(state), words(state).to_owned())
         }
@@ -241,9 +388,14 @@ fn conditions(
             Reason::Progressing,
             format!("{}, and becomes what is desired", words(state)),
         ),
+        None if report.evidence.waits => (
+            Reason::State(state),
+            "it starts as soon as the pod before it is gone".to_owned(),
+        ),
         None => (Reason::State(state), words(state).to_owned()),
     };
-    let ready = failure.is_none() && is_reached(report.decision, state);
+    let reached = is_reached(report.decision, state) && unfinished.is_none();
+    let ready = failure.is_none() && reached && !asked_back;
     let mut wanted = vec![Wanted {
         type_: ConditionType::Ready,
         status: Some(ready),
@@ -263,27 +415,34 @@ fn conditions(
             message,
         });
     }
-    wanted.extend(storage_condition(report, state));
+    wanted.extend(volume::condition(report, state));
     wanted.extend(pod_condition(report, previous, state, failure));
+    wanted.extend(report.evidence.told.conditions());
     wanted
 }
 
 /// Whether only a person can help. Failed counts also while the kubelet still tries: recovery removes it.
 fn needs_a_person(report: &Report<'_>, state: ActualState, failure: Option<&Failure>) -> bool {
-    let Some(failure) = failure else { return false };
+    let Some(failure) = failure else {
+        return state == ActualState::Terminated;
+    };
     let blocked = report
         .blocked
         .is_some_and(|blocked| blocked.cause == failure.cause);
-    // A volume that is still being deleted is waited for.
-    let waits = blocked && failure.cause == crate::api::workspace::Cause::VolumeBind;
+    // A volume that is still being deleted is waited for, unless it waits for a person to save what is on it.
+    let waits = blocked
+        && failure.cause == crate::api::workspace::Cause::VolumeBind
+        && !report.evidence.facts.has_pod_left();
     let refused = report.evidence.apply_error.is_some();
     if blocked {
         !waits
     } else if refused {
         !failure.retryable
     } else {
-        // StopStuck while a termination goes on: the state stays Terminating.
+        // StopStuck while a termination goes on: the state stays Terminating. What failed inside of one that runs is tried
+        // again by itself, or waits for a person.
         matches!(state, ActualState::Failed | ActualState::Terminating)
+            || (state == ActualState::Running && !failure.retryable)
     }
 }
 
@@ -299,65 +458,6 @@ fn words(state: ActualState) -> &'static str {
         ActualState::Terminating => "it is being terminated",
         ActualState::Terminated => "it is terminated",
         ActualState::Unknown => "what is seen does not add up yet",
-    }
-}
-
-fn storage_condition(report: &Report<'_>, state: ActualState) -> Option<Wanted> {
-    let want = |status: Option<bool>, reason: Reason, message: String| {
-        Some(Wanted {
-            type_: ConditionType::StorageReady,
-            status,
-            reason,
-            message,
-        })
-    };
-    let foreign = report
-        .blocked
-        .filter(|blocked| blocked.cause == crate::api::workspace::Cause::VolumeForeign);
-    if let Some(blocked) = foreign {
-        return want(
-            Some(false),
-            Reason::Cause(blocked.cause),
-            blocked.message.clone(),
-        );
-    }
-    let Some(volume) = &report.evidence.facts.volume else {
-        return match state {
-            ActualState::Terminated => None,
-            _ => want(
-                Some(false),
-                Reason::NoClaim,
-                "there is no volume yet".to_owned(),
-            ),
-        };
-    };
-    let name = &volume.name;
-    match volume.phase.as_deref() {
-        _ if state == ActualState::Terminated => want(
-            Some(true),
-            Reason::Retained,
-            format!("the volume {name} is kept"),
-        ),
-        Some("Bound") => want(
-            Some(true),
-            Reason::Bound,
-            format!("the volume {name} is bound"),
-        ),
-        Some("Lost") => want(
-            Some(false),
-            Reason::Lost,
-            format!("what the volume {name} was bound to is gone"),
-        ),
-        _ if report.evidence.timers.start_requested_at.is_none() => want(
-            None,
-            Reason::WaitingForFirstStart,
-            format!("the volume {name} may be made at the first start"),
-        ),
-        _ => want(
-            Some(false),
-            Reason::NotBound,
-            format!("the volume {name} is not bound yet"),
-        ),
     }
 }
 
@@ -440,22 +540,6 @@ fn pod_status(report: &Report<'_>, previous: &WorkspaceStatus) -> Option<PodStat
             ..PodStatus::default()
         }),
     }
-}
-
-fn volume_status(report: &Report<'_>) -> Option<VolumeStatus> {
-    if report
-        .blocked
-        .is_some_and(|blocked| blocked.cause == crate::api::workspace::Cause::VolumeForeign)
-    {
-        return None;
-    }
-    let volume = report.evidence.facts.volume.as_ref()?;
-    Some(VolumeStatus {
-        name: volume.name.clone(),
-        capacity: volume.capacity.clone(),
-        retained: report.evidence.termination == Termination::Done
-            && report.retention == Retention::Retain,
-    })
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ use crate::api::gitsync::{SyncError, SyncedKind};
 pub use code::{Code, Retry};
 pub use inventory::{Inventory, InventoryEntry, InventoryError, Shards, inventory_name};
 pub use plan::{
-    Block, BlockReason, Change, Guard, Kept, KeptReason, Live, Plan, PlannedApply, PlannedDelete,
-    set_digest,
+    Block, BlockReason, Change, Guard, Kept, KeptReason, Live, Manager, Plan, PlannedApply,
+    PlannedDelete, set_digest,
 };
 
 impl SyncedKind {

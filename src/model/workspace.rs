@@ -18,6 +18,8 @@ use crate::model::class::{Deadlines, Egress, PodRules, ValidatedClass};
 use crate::model::identity::{
     EndpointName, EndpointPort, ImageReference, Owner, VariableName, WorkspaceName,
 };
+use crate::model::inside::credentials::CredentialFacts;
+use crate::model::inside::{self, Inside};
 use crate::model::installation::{Cluster, Installation};
 use crate::model::names::{
     DnsLabel, DnsSubdomain, OWNER_ANNOTATION, VOLUME_WORKSPACE_UID_ANNOTATION,
@@ -25,6 +27,7 @@ use crate::model::names::{
 use crate::model::quantity::Amount;
 use crate::model::quota::Exceeded;
 use crate::model::resources::{self, ValidatedResources};
+pub use checks::leaving_volume;
 use checks::{
     check_volume_owner, image_failure, resource_failure, validated_command, validated_deadlines,
     validated_endpoints, validated_env, validated_pod, validated_storage,
@@ -41,6 +44,8 @@ pub struct Inputs<'a> {
     pub exceeded: Option<&'a Exceeded>,
     /// The claim `<name>-home`, if there is one.
     pub volume: Option<&'a VolumeFacts>,
+    /// Secrets of its namespace with Git credentials.
+    pub credentials: &'a [CredentialFacts],
     /// What the cluster can do.
     pub cluster: Cluster,
     /// What the installation is.
@@ -154,6 +159,8 @@ pub struct ValidatedWorkspace {
     pub env: BTreeMap<VariableName, String>,
     /// Ports that it serves, by name.
     pub endpoints: BTreeMap<EndpointName, EndpointPort>,
+    /// What its first process is to do, and what that takes.
+    pub inside: Inside,
     /// Requests and limits.
     pub resources: ValidatedResources,
     /// The home volume.
@@ -221,7 +228,15 @@ pub fn validate(inputs: &Inputs<'_>) -> Result<ValidatedWorkspace, Failure> {
     .map_err(|error| resource_failure(&error, class))?;
     let storage = validated_storage(inputs)?;
     let deadlines = validated_deadlines(workspace, class)?;
-    let (pod, notices) = validated_pod(class, inputs.cluster)?;
+    let (pod, notices) = validated_pod(class, inputs.cluster);
+    let inside = inside::validate(&inside::Question {
+        workspace,
+        owner: &owner,
+        class,
+        credentials: inputs.credentials,
+        cluster: inputs.cluster,
+        installation,
+    })?;
     let url = installation
         .base_domain
         .as_ref()
@@ -234,6 +249,7 @@ pub fn validate(inputs: &Inputs<'_>) -> Result<ValidatedWorkspace, Failure> {
         command: validated_command(workspace)?,
         env: validated_env(workspace)?,
         endpoints: validated_endpoints(workspace)?,
+        inside,
         resources,
         storage,
         deadlines,

@@ -5,11 +5,14 @@
 //! [`template_to_apply`](crate::model::revision::template_to_apply), and applies in the order of the fields of
 //! [`Resources`]: what others need comes first, and the NetworkPolicy before anything that it guards.
 //!
-//! When the spec no longer validates, [`deployment`] with the pinned template still stops or repairs what runs.
+//! When the spec no longer validates, [`deployment`] with the pinned template still stops or repairs what runs, and
+//! [`guard`] with the pinned policy closes what somebody opened.
 
+mod inside;
 mod metadata;
 mod network;
 mod pod;
+pub mod probe;
 
 use k8s_openapi::api::apps::v1::{
     ControllerRevision, Deployment, DeploymentSpec, DeploymentStrategy,
@@ -28,11 +31,13 @@ use serde_json::Value;
 use crate::api::class::Retention;
 use crate::api::workspace::{ChangeEffect, PendingChange};
 use crate::model::duration::Span;
+use crate::model::identity::EndpointName;
 use crate::model::names::{OWNER_ANNOTATION, VOLUME_WORKSPACE_UID_ANNOTATION};
 use crate::model::revision::{Pinned, differing_fields, pending_changes};
 use crate::model::workspace::{Identity, ValidatedWorkspace};
 
 pub use metadata::{labels, owner_reference, selector};
+pub use network::guard;
 
 /// The objects of a workspace, in the order in which they are applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +48,7 @@ pub struct Resources {
     pub network_policy: NetworkPolicy,
     /// The claim of the home volume.
     pub volume: PersistentVolumeClaim,
-    /// A named port for each endpoint. Without endpoints there is none (a Service has at least one port), and one that
+    /// A named port for the editor and each endpoint. Without any there is none (a Service has at least one port), and one that
     /// is there is deleted.
     pub service: Option<Service>,
     /// The pod's template, and whether a pod should be there.
@@ -243,22 +248,25 @@ fn volume(workspace: &ValidatedWorkspace) -> PersistentVolumeClaim {
 }
 
 fn service(workspace: &ValidatedWorkspace) -> Option<Service> {
-    if workspace.endpoints.is_empty() {
+    let editor = workspace.inside.editor.as_ref();
+    if workspace.endpoints.is_empty() && editor.is_none() {
         return None;
     }
     let identity = &workspace.identity;
     let mut metadata = metadata::owned(identity, identity.name.service());
     metadata::add_of_class(&mut metadata, workspace);
-    let ports = workspace
-        .endpoints
-        .iter()
-        .map(|(name, port)| ServicePort {
-            name: Some(name.to_string()),
-            port: i32::from(port.get()),
-            protocol: Some("TCP".to_owned()),
-            target_port: Some(IntOrString::Int(i32::from(port.get()))),
-            ..ServicePort::default()
-        })
+    let port = |name: &str, number: u16| ServicePort {
+        name: Some(name.to_owned()),
+        port: i32::from(number),
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::Int(i32::from(number))),
+        ..ServicePort::default()
+    };
+    let editor = editor.map(|editor| port(EndpointName::EDITOR, editor.port));
+    let endpoints = workspace.endpoints.iter();
+    let ports = editor
+        .into_iter()
+        .chain(endpoints.map(|(name, number)| port(name.as_str(), number.get())))
         .collect();
     Some(Service {
         metadata,

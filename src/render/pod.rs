@@ -1,9 +1,8 @@
 //! The pod template: what runs, as whom, and with what.
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EnvVar, ImageVolumeSource, PersistentVolumeClaimVolumeSource,
-    PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile,
-    SecurityContext, Volume, VolumeMount,
+    Capabilities, Container, EnvVar, PodSecurityContext, PodSpec, PodTemplateSpec,
+    ResourceRequirements, SeccompProfile, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -12,12 +11,8 @@ use crate::model::class::Deadlines;
 use crate::model::names::{HOME_PATH, MAIN_CONTAINER};
 use crate::model::resources::Amounts;
 use crate::model::workspace::ValidatedWorkspace;
-use crate::render::metadata;
+use crate::render::{inside, metadata};
 
-/// Name of the home volume inside the pod.
-const HOME_VOLUME: &str = "home";
-/// Name of the tools volume inside the pod.
-const TOOLS_VOLUME: &str = "tools";
 /// The longest grace period: what does not end within it does not end by itself.
 const MAX_GRACE_SECONDS: u64 = 30;
 /// What programs with set-user-ID may gain where a class lets them (sudo, su, package managers). Only ever inside a user
@@ -58,8 +53,9 @@ pub fn template(workspace: &ValidatedWorkspace) -> PodTemplateSpec {
             node_selector: (!rules.node_selector.is_empty()).then(|| rules.node_selector.clone()),
             tolerations: (!rules.tolerations.is_empty()).then(|| rules.tolerations.clone()),
             security_context: Some(pod_security(workspace)),
+            init_containers: inside::copying(workspace),
             containers: vec![main_container(workspace)],
-            volumes: Some(volumes(workspace)),
+            volumes: Some(inside::volumes(workspace)),
             ..PodSpec::default()
         }),
     }
@@ -89,7 +85,7 @@ fn pod_security(workspace: &ValidatedWorkspace) -> PodSecurityContext {
     }
 }
 
-fn container_security(workspace: &ValidatedWorkspace) -> SecurityContext {
+pub(super) fn container_security(workspace: &ValidatedWorkspace) -> SecurityContext {
     let may_gain = workspace.pod.allow_privilege_escalation;
     SecurityContext {
         privileged: Some(false),
@@ -119,19 +115,8 @@ fn main_container(workspace: &ValidatedWorkspace) -> Container {
         security_context: Some(container_security(workspace)),
         // The end of the log comes into the status this way: no right to read logs is needed.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(vec![
-            VolumeMount {
-                name: HOME_VOLUME.to_owned(),
-                mount_path: HOME_PATH.to_owned(),
-                ..VolumeMount::default()
-            },
-            VolumeMount {
-                name: TOOLS_VOLUME.to_owned(),
-                mount_path: workstead_link::TOOLS_PATH.to_owned(),
-                read_only: Some(true),
-                ..VolumeMount::default()
-            },
-        ]),
+        volume_mounts: Some(inside::mounts(workspace)),
+        readiness_probe: inside::probe(workspace),
         // Ports of the container would be information only, and a changed endpoint would wait for a restart.
         ..Container::default()
     }
@@ -145,12 +130,16 @@ fn environment(workspace: &ValidatedWorkspace) -> Vec<EnvVar> {
         value: Some(literal(value)),
         value_from: None,
     };
-    let mut list = Vec::with_capacity(workspace.env.len() + 4);
+    let mut list = Vec::with_capacity(workspace.env.len() + 5);
     if !workspace.env.keys().any(|name| name.as_str() == "HOME") {
         list.push(variable("HOME", HOME_PATH));
     }
     list.push(variable("WORKSTEAD_NAMESPACE", identity.namespace.as_str()));
     list.push(variable("WORKSTEAD_OWNER", workspace.owner.as_str()));
+    list.push(variable(
+        workstead_link::PLAN_VARIABLE,
+        &workspace.inside.plan,
+    ));
     list.push(variable("WORKSTEAD_WORKSPACE", identity.name.as_str()));
     list.extend(
         workspace
@@ -170,7 +159,7 @@ fn literal(text: &str) -> String {
     }
 }
 
-fn resources(workspace: &ValidatedWorkspace) -> Option<ResourceRequirements> {
+pub(super) fn resources(workspace: &ValidatedWorkspace) -> Option<ResourceRequirements> {
     let amounts = |amounts: &Amounts| {
         let map: std::collections::BTreeMap<String, Quantity> = amounts
             .iter()
@@ -184,25 +173,4 @@ fn resources(workspace: &ValidatedWorkspace) -> Option<ResourceRequirements> {
         claims: None,
     };
     (requirements != ResourceRequirements::default()).then_some(requirements)
-}
-
-fn volumes(workspace: &ValidatedWorkspace) -> Vec<Volume> {
-    vec![
-        Volume {
-            name: HOME_VOLUME.to_owned(),
-            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name: workspace.identity.name.volume(),
-                read_only: None,
-            }),
-            ..Volume::default()
-        },
-        Volume {
-            name: TOOLS_VOLUME.to_owned(),
-            image: Some(ImageVolumeSource {
-                reference: Some(workspace.installation.tools_image.to_string()),
-                pull_policy: Some("IfNotPresent".to_owned()),
-            }),
-            ..Volume::default()
-        },
-    ]
 }

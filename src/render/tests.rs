@@ -1,3 +1,5 @@
+mod inside;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -7,6 +9,8 @@ use crate::model::class;
 use crate::model::fixtures::{
     CLUSTER, class_with, installation, valid_class, validated, workspace_with,
 };
+use crate::model::installation::ClusterDns;
+use crate::model::net::Cidr;
 use crate::model::workspace::{Inputs, VolumeFacts, validate};
 
 fn rendered(workspace: Value, class: Value) -> Resources {
@@ -71,11 +75,34 @@ fn a_pinned_revision() {
     let pinned = Pinned {
         name: "api-3".to_owned(),
         number: 3,
-        pin: Pin { inputs, template },
+        pin: Pin {
+            inputs,
+            template,
+            network_policy: render(&workspace, 1).network_policy.spec,
+        },
     };
     let object = revision(&workspace.identity, &pinned);
     assert_eq!(Pinned::of(&object), Some(pinned));
     insta::assert_snapshot!(serde_yaml::to_string(&object).unwrap());
+}
+
+#[test]
+fn what_guards_a_pod_whose_start_kept_no_policy_lets_it_ask_dns_and_nothing_else() {
+    let workspace = validated(&workspace_with(json!({})), &valid_class(json!({})));
+    let pinned = render(&workspace, 1).network_policy;
+    let again = guard(
+        &workspace.identity,
+        &workspace.installation,
+        pinned.spec.as_ref(),
+    );
+    assert_eq!(again, pinned);
+    let closed = guard(&workspace.identity, &workspace.installation, None);
+    assert_eq!(closed.metadata, pinned.metadata);
+    let (spec, whole) = (closed.spec.unwrap(), pinned.spec.unwrap());
+    assert_eq!(spec.pod_selector, whole.pod_selector);
+    assert_eq!(spec.policy_types.unwrap(), ["Ingress", "Egress"]);
+    assert_eq!(spec.ingress, None);
+    assert_eq!(spec.egress.unwrap(), whole.egress.unwrap()[..1]);
 }
 
 #[test]
@@ -108,6 +135,7 @@ fn an_existing_volume_keeps_its_storage_class_and_its_size() {
         class: &class,
         exceeded: None,
         volume: Some(&volume),
+        credentials: &[],
         cluster: CLUSTER,
         installation: &installation,
     };
@@ -116,6 +144,47 @@ fn an_existing_volume_keeps_its_storage_class_and_its_size() {
     assert_eq!(
         spec.resources.unwrap().requests.unwrap()["storage"].0,
         "30Gi"
+    );
+}
+
+#[test]
+fn dns_is_asked_where_the_installation_says_it_answers() {
+    let workspace = workspace_with(json!({}));
+    let class = valid_class(json!({}));
+    let mut installation = installation();
+    installation.dns = ClusterDns {
+        namespace_labels: [("kubernetes.io/metadata.name".into(), "openshift-dns".into())].into(),
+        pod_labels: [("dns".into(), "default".into())].into(),
+        ports: vec![53, 5353],
+        addresses: vec![Cidr::parse("169.254.20.10/32").unwrap()],
+    };
+    let inputs = Inputs {
+        workspace: &workspace,
+        class: &class,
+        exceeded: None,
+        volume: None,
+        credentials: &[],
+        cluster: CLUSTER,
+        installation: &installation,
+    };
+    let policy = render(&validate(&inputs).unwrap(), 1).network_policy;
+    assert_eq!(
+        json!(policy.spec.unwrap().egress.unwrap()[0]),
+        json!({
+            "to": [
+                {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "openshift-dns"}},
+                    "podSelector": {"matchLabels": {"dns": "default"}},
+                },
+                {"ipBlock": {"cidr": "169.254.20.10/32"}},
+            ],
+            "ports": [
+                {"port": 53, "protocol": "TCP"},
+                {"port": 53, "protocol": "UDP"},
+                {"port": 5353, "protocol": "TCP"},
+                {"port": 5353, "protocol": "UDP"},
+            ],
+        })
     );
 }
 
@@ -252,11 +321,15 @@ fn any_workspace() -> impl Strategy<Value = Workspace> {
 }
 
 fn any_class() -> impl Strategy<Value = WorkspaceClass> {
-    (any::<[bool; 5]>(), 1..70_000_i64, proptest::option::of("[0-9]{1,3}\\.[0-9]{1,3}\\.0\\.0/[0-9]{1,2}"), proptest::option::of(1..20_u32)).prop_map(
-        |([namespaces, runtime, escalation, delete, labels], user, egress, max)| {
+    (any::<[bool; 6]>(), 1..70_000_i64, proptest::option::of("[0-9]{1,3}\\.[0-9]{1,3}\\.0\\.0/[0-9]{1,2}"), proptest::option::of(1..20_u32)).prop_map(
+        |([namespaces, runtime, escalation, delete, labels, copy], user, egress, max)| {
             let mut spec = json!({"pod": {"runAsUser": user, "userNamespaces": namespaces, "allowPrivilegeEscalation": escalation}});
             if runtime {
                 spec["pod"]["runtimeClassName"] = json!("gvisor");
+            }
+            if copy {
+                spec["tools"] = json!({"delivery": "Copy"});
+                spec["editors"] = json!([{"name": "e", "image": format!("e@sha256:{}", "0".repeat(64)), "command": ["e"], "default": true}]);
             }
             if delete {
                 spec["storage"] = json!({"retention": "Delete"});
@@ -286,6 +359,7 @@ fn valid(
         class: &class,
         exceeded: None,
         volume: None,
+        credentials: &[],
         cluster: CLUSTER,
         installation: &installation,
     })
@@ -334,11 +408,17 @@ fn check_security(resources: &Resources, class: &WorkspaceClass) -> Result<(), T
             );
         }
         let mounts = container.volume_mounts.as_deref().unwrap();
-        prop_assert!(mounts.iter().any(|mount| mount.mount_path == "/projects"));
+        let is_main = container.name == "workspace";
+        // No code but ours, and the images', runs before the main container, and none of it sees the home.
+        prop_assert_eq!(
+            mounts.iter().any(|mount| mount.mount_path == "/projects"),
+            is_main
+        );
         prop_assert!(
             mounts
                 .iter()
-                .any(|mount| mount.mount_path == "/opt/workstead" && mount.read_only == Some(true))
+                .any(|mount| mount.mount_path == "/opt/workstead"
+                    && (mount.read_only == Some(true) || container.name == "copy-tools"))
         );
         for variable in container.env.as_deref().unwrap_or_default() {
             prop_assert!(variable.value_from.is_none());

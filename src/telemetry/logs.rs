@@ -1,5 +1,6 @@
 //! Logs: text for people, JSON for machines, chosen once at start.
 
+use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -43,15 +44,18 @@ pub enum LogError {
     Install(#[source] TryInitError),
 }
 
-/// Sets logs up for the whole process. They go to standard error: standard output belongs to results.
+/// Sets logs up for the whole process. They go to standard error: standard output belongs to results. Colours are left
+/// out where it is no terminal, and where NO_COLOR asks for it, as in everything else that is written there.
 ///
 /// # Errors
 /// When the filter does not parse, or when logs were set up before.
 pub fn init(settings: &LogSettings) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(&settings.filter)
         .map_err(|error| LogError::ParseFilter(settings.filter.clone(), error))?;
+    let colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(colours)
         .with_writer(std::io::stderr);
     let installed = match settings.format {
         LogFormat::Text => builder.finish().try_init(),

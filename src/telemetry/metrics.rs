@@ -84,6 +84,8 @@ pub struct Metrics {
     pub writes_skipped: Counter,
     /// Watches that broke, by kind.
     pub watch_errors: Family<WatchLabels, Counter>,
+    /// Objects of ours that can't be read and are left alone, by kind.
+    pub unreadable_objects: Family<WatchLabels, Gauge>,
     /// 1 while this process holds the lease.
     pub leader: Gauge,
     /// Workspaces by state.
@@ -141,6 +143,12 @@ impl Metrics {
         );
         let watch_errors = Family::default();
         registry.register("watch_errors", "Watches that broke", watch_errors.clone());
+        let unreadable_objects = Family::default();
+        registry.register(
+            "unreadable_objects",
+            "Objects that this release can't read and leaves alone",
+            unreadable_objects.clone(),
+        );
         let leader = Gauge::default();
         registry.register("leader", "1 while this process leads", leader.clone());
         let workspaces = Family::default();
@@ -163,6 +171,7 @@ impl Metrics {
             api_requests,
             writes_skipped,
             watch_errors,
+            unreadable_objects,
             leader,
             workspaces,
             failures,

@@ -32,6 +32,8 @@ pub enum PodStep {
     Running,
     /// The container runs and the pod is ready.
     Ready,
+    /// The container ended well, and the pod with it.
+    Completed,
     /// The container ended and will be started again after a pause.
     CrashLoop {
         /// Its exit code.
@@ -216,6 +218,31 @@ pub async fn mk_node(client: Client, name: &str) -> kube::Result<Node> {
         .await
 }
 
+/// The same, and it says which container runtime it has. Said again, it is still there.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn mk_node_of(client: Client, name: &str, runtime: &str) -> kube::Result<Node> {
+    mk_node(client.clone(), name).await?;
+    let info = json!({"status": {"nodeInfo": {
+        "kubeletVersion": "v1.36.3", "containerRuntimeVersion": runtime,
+        "architecture": "amd64", "bootID": "1", "kernelVersion": "6", "kubeProxyVersion": "",
+        "machineID": "1", "operatingSystem": "linux", "osImage": "x", "systemUUID": "1",
+    }}});
+    let api: Api<Node> = Api::all(client);
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(info))
+        .await
+}
+
+/// Whether a pod's condition Ready is True.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
 /// The status that the real programs would write.
 pub fn pod_status(pod: &Pod, step: &PodStep, now: &Time) -> PodStatus {
     let started = pod
@@ -245,18 +272,22 @@ pub fn pod_status(pod: &Pod, step: &PodStep, now: &Time) -> PodStatus {
                 ("ContainersReady", ready, None),
                 ("Ready", ready, None),
             ]);
-            let running = ContainerState {
-                running: Some(ContainerStateRunning {
-                    started_at: Some(now.clone()),
-                }),
+            status.container_statuses = Some(vec![serving(pod, ready, now)]);
+        }
+        PodStep::Completed => {
+            status.phase = Some("Succeeded".to_owned());
+            conditions.extend([("Initialized", true, None), ("Ready", false, None)]);
+            let exit = ContainerStateTerminated {
+                reason: Some("Completed".to_owned()),
+                finished_at: Some(now.clone()),
+                started_at: Some(started.clone()),
+                ..ContainerStateTerminated::default()
+            };
+            let state = ContainerState {
+                terminated: Some(exit),
                 ..ContainerState::default()
             };
-            status.container_statuses = Some(vec![ContainerStatus {
-                ready,
-                started: Some(true),
-                image_id: "registry.example.com/dev@sha256:0123456789abcdef".to_owned(),
-                ..container(pod, running)
-            }]);
+            status.container_statuses = Some(vec![container(pod, state)]);
         }
         PodStep::CrashLoop {
             exit_code,
@@ -266,25 +297,15 @@ pub fn pod_status(pod: &Pod, step: &PodStep, now: &Time) -> PodStatus {
         } => {
             status.phase = Some("Running".to_owned());
             conditions.extend([("Initialized", true, None), ("Ready", false, None)]);
-            let pause = waiting(
-                "CrashLoopBackOff",
-                "back-off 10s restarting failed container",
-            );
-            status.container_statuses = Some(vec![ContainerStatus {
-                restart_count: *restarts,
-                last_state: Some(ContainerState {
-                    terminated: Some(ContainerStateTerminated {
-                        exit_code: *exit_code,
-                        reason: Some(reason.clone()),
-                        message: Some(message.clone()),
-                        finished_at: Some(now.clone()),
-                        started_at: Some(started.clone()),
-                        ..ContainerStateTerminated::default()
-                    }),
-                    ..ContainerState::default()
-                }),
-                ..container(pod, pause)
-            }]);
+            let exit = ContainerStateTerminated {
+                exit_code: *exit_code,
+                reason: Some(reason.clone()),
+                message: Some(message.clone()),
+                finished_at: Some(now.clone()),
+                started_at: Some(started.clone()),
+                ..ContainerStateTerminated::default()
+            };
+            status.container_statuses = Some(vec![crash_looping(pod, exit, *restarts)]);
         }
         PodStep::Failed { reason, message } => {
             status.phase = Some("Failed".to_owned());
@@ -304,6 +325,38 @@ pub fn pod_status(pod: &Pod, step: &PodStep, now: &Time) -> PodStatus {
             .collect(),
     );
     status
+}
+
+/// A main container that runs.
+fn serving(pod: &Pod, ready: bool, now: &Time) -> ContainerStatus {
+    let running = ContainerState {
+        running: Some(ContainerStateRunning {
+            started_at: Some(now.clone()),
+        }),
+        ..ContainerState::default()
+    };
+    ContainerStatus {
+        ready,
+        started: Some(true),
+        image_id: "registry.example.com/dev@sha256:0123456789abcdef".to_owned(),
+        ..container(pod, running)
+    }
+}
+
+/// A main container that ended this way and waits for its next start.
+fn crash_looping(pod: &Pod, exit: ContainerStateTerminated, restarts: i32) -> ContainerStatus {
+    let pause = waiting(
+        "CrashLoopBackOff",
+        "back-off 10s restarting failed container",
+    );
+    ContainerStatus {
+        restart_count: restarts,
+        last_state: Some(ContainerState {
+            terminated: Some(exit),
+            ..ContainerState::default()
+        }),
+        ..container(pod, pause)
+    }
 }
 
 fn condition(

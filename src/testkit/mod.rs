@@ -14,6 +14,7 @@ pub mod builders;
 pub mod clock;
 pub mod control_plane;
 pub mod faults;
+pub mod fuzz;
 pub mod git_server;
 pub mod kubelet;
 pub mod process;
@@ -22,5 +23,5 @@ pub mod wait;
 
 pub use clock::TestClock;
 pub use control_plane::{ControlPlane, ControlPlaneError};
-pub use faults::Faults;
+pub use faults::{FaultProxy, Faults};
 pub use git_server::GitServer;

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::controllers::backoff::BackoffSettings;
+use crate::controllers::gitsync::budget::GitLimits;
 use crate::controllers::lease::LeaseSettings;
 use crate::controllers::{ControllerConfig, Parts, PeerSelector, RunError, Scope, run_with};
+use crate::model::installation::ClusterDns;
 use crate::telemetry::{Health, Metrics};
+use crate::testkit::wait::eventually;
 use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -33,14 +36,17 @@ pub fn mk_config(namespace: &str, identity: &str, git_program: &str) -> Controll
             ..LeaseSettings::new("workstead-controller", identity)
         },
         tools_image: "registry.example.com/workstead:test".to_owned(),
+        pull_secrets: Vec::new(),
         proxy: PeerSelector {
             namespace: namespace.to_owned(),
             pod_labels: BTreeMap::from([("app.kubernetes.io/component".into(), "proxy".into())]),
         },
+        dns: ClusterDns::default(),
         total_quota: None,
         base_domain: Some("work.example.com".to_owned()),
         concurrency: 4,
         state_dir: std::env::temp_dir().join(format!("workstead-it-{namespace}-{identity}")),
+        git: GitLimits::default(),
         git_program: git_program.into(),
         health_address: None,
         webhook_address: None,
@@ -60,6 +66,8 @@ pub struct Process {
     pub metrics: Arc<Metrics>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), RunError>>,
+    /// How many others hold the metrics, beside this value and what runs.
+    others: usize,
 }
 
 impl Process {
@@ -72,6 +80,8 @@ impl Process {
     pub fn start_with(config: ControllerConfig, client: Client, parts: Parts) -> Self {
         let stop = CancellationToken::new();
         let (health, metrics) = (parts.health.clone(), parts.metrics.clone());
+        // This value and the parts hold two.
+        let others = Arc::strong_count(&metrics) - 2;
         #[allow(clippy::disallowed_methods)] // joined by stop and kill, aborted by drop
         let task = tokio::spawn(run_with(config, client, stop.clone(), parts));
         Self {
@@ -79,6 +89,7 @@ impl Process {
             metrics,
             stop,
             task,
+            others,
         }
     }
 
@@ -95,9 +106,18 @@ impl Process {
     }
 
     /// Ends it as a crash does: in the middle of whatever it does, the lease kept.
+    ///
+    /// # Panics
+    /// When something of it goes on.
     pub async fn kill(mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;
+        // Its inner tasks are told to end, but one that another thread has in hand may send one more call until then. All
+        // of them hold the metrics.
+        eventually("the last task of a killed process", async || {
+            (Arc::strong_count(&self.metrics) == self.others + 1).then_some(())
+        })
+        .await;
     }
 
     /// Waits until it ends by itself.

@@ -1,12 +1,15 @@
 //! From text to documents, within limits.
 
-use std::collections::BTreeMap;
+mod anchors;
+mod remedy;
+mod tree;
 
 use serde_saphyr::granit_parser::{
     ErrorKind, Event, Options, Parser, ScalarStyle, Span, StrInput, Tag,
 };
 
-use super::node::{Entry, Node, Place, Value};
+use self::tree::Tree;
+use super::node::{Node, Place, Value};
 use super::scalar;
 
 /// What a file may cost at most.
@@ -14,9 +17,9 @@ use super::scalar;
 pub struct Limits {
     /// Documents of a file.
     pub documents: usize,
-    /// Values of a file, those behind aliases counted at each use.
+    /// Values of a file, those behind aliases counted at each use, and those of an anchor once more: a copy is kept.
     pub nodes: usize,
-    /// Bytes of text in a file, that behind aliases counted at each use.
+    /// Bytes of text in a file, counted in the same way.
     pub text: usize,
     /// How deep values may be nested.
     pub depth: usize,
@@ -83,6 +86,7 @@ pub fn read(content: &[u8], limits: Limits) -> Vec<Result<Document, ReadError>> 
     options.block_nesting_limit = limits.depth + 1;
     let mut reader = Reader {
         parser: Parser::new_from_str_with_options(text, options),
+        source: text,
         limits,
         nodes: 0,
         text: 0,
@@ -138,142 +142,101 @@ fn start(span: &Span) -> Place {
 
 struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
+    source: &'a str,
     limits: Limits,
     nodes: usize,
     text: usize,
 }
 
-/// A collection that is being read.
-struct Frame {
-    place: Place,
-    anchor: usize,
-    kind: Collection,
-}
-
-enum Collection {
-    Sequence(Vec<Node>),
-    Mapping {
-        entries: Vec<Entry>,
-        /// Keys so far, with their places: a search through the entries would take quadratic time.
-        keys: BTreeMap<String, Place>,
-        /// The key whose value comes next.
-        key: Option<Key>,
-        /// Values of `<<`, in order.
-        merges: Vec<Node>,
-    },
-}
-
-enum Key {
-    Merge,
-    Name(String, Place),
-}
-
-/// An anchored value, with what a copy of it costs.
-struct Anchored {
-    node: Node,
-    nodes: usize,
-    text: usize,
-    height: usize,
-}
-
 impl Reader<'_> {
     fn next_document(&mut self) -> Result<Option<Document>, ReadError> {
-        let mut frames: Vec<Frame> = Vec::new();
-        let mut anchors: BTreeMap<usize, Anchored> = BTreeMap::new();
-        let mut root = None;
+        let mut tree = Tree::default();
         while let Some(next) = self.parser.next_event() {
             let (event, span) = next.map_err(|error| {
                 let at = place(error.marker().line(), error.marker().col() + 1);
                 match error.kind() {
                     ErrorKind::RecursionLimitExceeded => self.too_deep(at),
-                    _ => ReadError::new(at, error.info()),
+                    kind => {
+                        let (at, message) = remedy::explain(self.source, at, kind, &error.info());
+                        ReadError::new(at, message)
+                    }
                 }
             })?;
             let at = start(&span);
             match event {
-                Event::StreamStart | Event::DocumentStart(..) => {}
                 Event::StreamEnd => return Ok(None),
                 Event::DocumentEnd => {
-                    let value = Value::Null;
-                    let root = root.unwrap_or(Node { place: at, value });
-                    return Ok(Some(Document { root }));
+                    return Ok(Some(Document {
+                        root: tree.into_root(at),
+                    }));
                 }
-                Event::Scalar(text, style, anchor, tag) => {
-                    self.spend(at, 1, text.len())?;
-                    if starts_key(&mut frames, &text, style, tag.as_deref(), at)? {
-                        continue;
-                    }
-                    let value = scalar_value(&text, style, tag.as_deref())
-                        .map_err(|message| ReadError::new(at, message))?;
-                    let node = Node { place: at, value };
-                    keep(&mut anchors, anchor, &node);
-                    close(&mut frames, &mut root, node)?;
-                }
-                Event::SequenceStart(_, anchor, tag) => {
-                    self.open(&mut frames, at, tag.as_deref(), "seq")?;
-                    frames.push(Frame {
-                        place: at,
-                        anchor,
-                        kind: Collection::Sequence(Vec::new()),
-                    });
-                }
-                Event::MappingStart(_, anchor, tag) => {
-                    self.open(&mut frames, at, tag.as_deref(), "map")?;
-                    frames.push(Frame {
-                        place: at,
-                        anchor,
-                        kind: Collection::Mapping {
-                            entries: Vec::new(),
-                            keys: BTreeMap::new(),
-                            key: None,
-                            merges: Vec::new(),
-                        },
-                    });
-                }
-                Event::SequenceEnd | Event::MappingEnd => {
-                    let Some(frame) = frames.pop() else {
-                        continue;
-                    };
-                    let anchor = frame.anchor;
-                    let node = finish(frame)?;
-                    keep(&mut anchors, anchor, &node);
-                    close(&mut frames, &mut root, node)?;
-                }
-                Event::Alias(id) => {
-                    if expects_key(&frames) {
-                        return Err(ReadError::new(
-                            at,
-                            "an alias can't be a key: write the key out",
-                        ));
-                    }
-                    let Some(anchored) = anchors.get(&id) else {
-                        return Err(ReadError::new(
-                            at,
-                            "the alias stands inside the value it names",
-                        ));
-                    };
-                    self.spend(at, anchored.nodes, anchored.text)?;
-                    self.check_depth(at, frames.len() + anchored.height)?;
-                    let node = anchored.node.clone();
-                    close(&mut frames, &mut root, node)?;
-                }
-                _ => return Err(ReadError::new(at, "this YAML can't be read")),
+                event => self.take(&mut tree, event, at)?,
             }
         }
         Ok(None)
     }
 
+    /// Grows the tree by what one event says.
+    fn take(&mut self, tree: &mut Tree, event: Event<'_>, at: Place) -> Result<(), ReadError> {
+        match event {
+            Event::StreamStart | Event::DocumentStart(..) => Ok(()),
+            Event::Scalar(text, style, anchor, tag) => {
+                self.spend(at, 1, text.len())?;
+                if tree.takes_key(&text, style, tag.as_deref(), at)? {
+                    return Ok(());
+                }
+                let value = scalar_value(&text, style, tag.as_deref())
+                    .map_err(|message| ReadError::new(at, message))?;
+                let (nodes, text) = tree.add(anchor, Node { place: at, value })?;
+                self.spend(at, nodes, text)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.check_collection(tree, at, tag.as_deref(), "seq")?;
+                tree.open_sequence(at, anchor);
+                Ok(())
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.check_collection(tree, at, tag.as_deref(), "map")?;
+                tree.open_mapping(at, anchor);
+                Ok(())
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let (nodes, text) = tree.close()?;
+                self.spend(at, nodes, text)
+            }
+            Event::Alias(id) => {
+                if tree.expects_key() {
+                    return Err(ReadError::new(
+                        at,
+                        "an alias can't be a key: write the key out",
+                    ));
+                }
+                let Some(anchored) = tree.anchored(id) else {
+                    return Err(ReadError::new(
+                        at,
+                        "the alias stands inside the value it names",
+                    ));
+                };
+                self.spend(at, anchored.nodes, anchored.text)?;
+                self.check_depth(at, tree.depth() + anchored.height)?;
+                let node = anchored.node.clone();
+                tree.hand(node)
+            }
+            _ => Err(ReadError::new(at, "this YAML can't be read")),
+        }
+    }
+
     /// Counts a collection and refuses it as a key, below an unknown tag, or too deep.
-    fn open(
+    fn check_collection(
         &mut self,
-        frames: &mut [Frame],
+        tree: &Tree,
         at: Place,
         tag: Option<&Tag>,
         expected: &str,
     ) -> Result<(), ReadError> {
         self.spend(at, 1, 0)?;
-        self.check_depth(at, frames.len() + 1)?;
-        if expects_key(frames) {
+        self.check_depth(at, tree.depth() + 1)?;
+        if tree.expects_key() {
             return Err(ReadError::new(
                 at,
                 "a key can't be a list or a mapping: quote it if it is a text, as in \"{{ name }}\"",
@@ -295,7 +258,7 @@ impl Reader<'_> {
                 at,
                 "nodes",
                 format!(
-                    "the file has more than {most} values, counting those behind aliases: split it"
+                    "the file has more than {most} values, counting those behind anchors and aliases: split it"
                 ),
             ));
         }
@@ -305,7 +268,7 @@ impl Reader<'_> {
                 at,
                 "text",
                 format!(
-                    "the file has more than {most} bytes of text, counting that behind aliases: split it"
+                    "the file has more than {most} bytes of text, counting that behind anchors and aliases: split it"
                 ),
             ));
         }
@@ -326,179 +289,6 @@ impl Reader<'_> {
             format!("values are nested more than {} deep", self.limits.depth),
         )
     }
-}
-
-fn keep(anchors: &mut BTreeMap<usize, Anchored>, anchor: usize, node: &Node) {
-    if anchor == 0 {
-        return;
-    }
-    let (nodes, text, height) = weigh(node);
-    anchors.insert(
-        anchor,
-        Anchored {
-            node: node.clone(),
-            nodes,
-            text,
-            height,
-        },
-    );
-}
-
-/// A finished collection; `<<` is merged in below what is written out.
-fn finish(frame: Frame) -> Result<Node, ReadError> {
-    let place = frame.place;
-    let value = match frame.kind {
-        Collection::Sequence(items) => Value::Sequence(items),
-        Collection::Mapping {
-            mut entries,
-            mut keys,
-            merges,
-            ..
-        } => {
-            for merge in merges {
-                merge_into(&mut entries, &mut keys, merge)?;
-            }
-            Value::Mapping(entries)
-        }
-    };
-    Ok(Node { place, value })
-}
-
-fn merge_into(
-    entries: &mut Vec<Entry>,
-    keys: &mut BTreeMap<String, Place>,
-    source: Node,
-) -> Result<(), ReadError> {
-    let sources = match source.value {
-        Value::Mapping(_) => vec![source],
-        Value::Sequence(items) => items,
-        _ => {
-            return Err(ReadError::new(
-                source.place,
-                "'<<' merges a mapping or a list of mappings",
-            ));
-        }
-    };
-    for source in sources {
-        let Value::Mapping(merged) = source.value else {
-            return Err(ReadError::new(source.place, "'<<' merges mappings only"));
-        };
-        for entry in merged {
-            if !keys.contains_key(&entry.key) {
-                keys.insert(entry.key.clone(), entry.place);
-                entries.push(entry);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn weigh(node: &Node) -> (usize, usize, usize) {
-    match &node.value {
-        Value::Text(text) => (1, text.len(), 0),
-        Value::Sequence(items) => sum(items.iter(), 0),
-        Value::Mapping(entries) => sum(
-            entries.iter().map(|entry| &entry.node),
-            entries.iter().map(|entry| entry.key.len()).sum(),
-        ),
-        _ => (1, 0, 0),
-    }
-}
-
-fn sum<'a>(nodes: impl Iterator<Item = &'a Node>, keys: usize) -> (usize, usize, usize) {
-    nodes.fold((1, keys, 1), |(count, text, height), node| {
-        let (inner, inner_text, inner_height) = weigh(node);
-        (
-            count + inner,
-            text + inner_text,
-            height.max(inner_height + 1),
-        )
-    })
-}
-
-/// Whether the next node is a key.
-fn expects_key(frames: &[Frame]) -> bool {
-    matches!(
-        frames.last(),
-        Some(Frame {
-            kind: Collection::Mapping { key: None, .. },
-            ..
-        })
-    )
-}
-
-/// Takes a scalar as a key, if one is expected.
-fn starts_key(
-    frames: &mut [Frame],
-    text: &str,
-    style: ScalarStyle,
-    tag: Option<&Tag>,
-    at: Place,
-) -> Result<bool, ReadError> {
-    let Some(Frame {
-        kind:
-            Collection::Mapping {
-                keys,
-                key: key @ None,
-                merges,
-                ..
-            },
-        ..
-    }) = frames.last_mut()
-    else {
-        return Ok(false);
-    };
-    if text == "<<" && style == ScalarStyle::Plain && tag.is_none() {
-        if !merges.is_empty() {
-            return Err(ReadError::new(
-                at,
-                "key '<<' is written twice: list the mappings, as in '<<: [*a, *b]'",
-            ));
-        }
-        *key = Some(Key::Merge);
-        return Ok(true);
-    }
-    let name = match scalar_value(text, style, tag).map_err(|why| ReadError::new(at, why))? {
-        Value::Text(text) => text,
-        Value::Bool(bool) => bool.to_string(),
-        Value::Number(number) => number.to_string(),
-        _ => return Err(ReadError::new(at, "a key can't be empty: write its name")),
-    };
-    if let Some(first) = keys.insert(name.clone(), at) {
-        return Err(ReadError::new(
-            at,
-            format!(
-                "key '{name}' is written twice, first on line {}: keep one of them",
-                first.line
-            ),
-        ));
-    }
-    *key = Some(Key::Name(name, at));
-    Ok(true)
-}
-
-/// Hands a finished node to the collection around it, or makes it the root.
-fn close(frames: &mut [Frame], root: &mut Option<Node>, node: Node) -> Result<(), ReadError> {
-    match frames.last_mut().map(|frame| &mut frame.kind) {
-        None => *root = Some(node),
-        Some(Collection::Sequence(items)) => items.push(node),
-        Some(Collection::Mapping {
-            entries,
-            key,
-            merges,
-            ..
-        }) => match key.take() {
-            Some(Key::Merge) => merges.push(node),
-            Some(Key::Name(key, place)) => entries.push(Entry { key, place, node }),
-            None => {
-                return Err(ReadError::new(
-                    node.place,
-                    "a key can't be a list or a mapping",
-                ));
-            }
-        },
-    }
-    Ok(())
 }
 
 fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {

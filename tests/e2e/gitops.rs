@@ -64,6 +64,17 @@ async fn look_at(cluster: &Cluster, namespace: &str, commit: &str) -> GitSync {
         .await
 }
 
+/// How many Workspaces a namespace has.
+async fn count(cluster: &Cluster, namespace: &str) -> usize {
+    let workspaces = cluster.workspaces(namespace);
+    workspaces
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .items
+        .len()
+}
+
 #[tokio::test]
 #[ignore = "needs the node"]
 async fn a_commit_becomes_a_running_workspace_whose_status_tells_the_truth() {
@@ -78,11 +89,7 @@ async fn a_commit_becomes_a_running_workspace_whose_status_tells_the_truth() {
     let commit = repository.push("Add a workspace");
     cluster.apply(&sync(&namespace, &repository));
     let running = cluster
-        .await_workspace(&namespace, "api", LIMIT, "to run", |w| {
-            w.status
-                .as_ref()
-                .is_some_and(|s| s.actual_state == Some(ActualState::Running))
-        })
+        .await_state(&namespace, "api", LIMIT, ActualState::Running)
         .await;
     let status = running.status.unwrap();
     assert_eq!(status.observed_generation, running.metadata.generation);
@@ -166,16 +173,11 @@ async fn one_broken_file_among_fifty_stops_one_workspace() {
     cluster.apply(&sync(&namespace, &repository));
     for number in [1, 25, 50] {
         cluster
-            .await_workspace(
+            .await_state(
                 &namespace,
                 &format!("member-{number:02}"),
                 LIMIT,
-                "to be seen",
-                |w| {
-                    w.status
-                        .as_ref()
-                        .is_some_and(|s| s.actual_state == Some(ActualState::Stopped))
-                },
+                ActualState::Stopped,
             )
             .await;
     }
@@ -234,11 +236,7 @@ async fn git_rm_of_everything_waits_for_approval_and_retain_keeps_the_volumes() 
     cluster.apply(&sync(&namespace, &repository));
     for name in ["one", "two", "three"] {
         cluster
-            .await_workspace(&namespace, name, LIMIT, "to run", |w| {
-                w.status
-                    .as_ref()
-                    .is_some_and(|s| s.actual_state == Some(ActualState::Running))
-            })
+            .await_state(&namespace, name, LIMIT, ActualState::Running)
             .await;
     }
     for name in ["one", "two", "three"] {
@@ -259,16 +257,7 @@ async fn git_rm_of_everything_waits_for_approval_and_retain_keeps_the_volumes() 
             .status,
         "True"
     );
-    assert_eq!(
-        cluster
-            .workspaces(&namespace)
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items
-            .len(),
-        3
-    );
+    assert_eq!(count(&cluster, &namespace).await, 3);
 
     // Approval of another set is void.
     let annotate = |value: &str| {
@@ -285,25 +274,11 @@ async fn git_rm_of_everything_waits_for_approval_and_retain_keeps_the_volumes() 
     };
     annotate(&format!("{commit}/0000"));
     look_at(&cluster, &namespace, &commit).await;
-    assert_eq!(
-        cluster
-            .workspaces(&namespace)
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items
-            .len(),
-        3
-    );
+    assert_eq!(count(&cluster, &namespace).await, 3);
 
     annotate(&blocked.approval);
     let gone = within(LIMIT, || async {
-        let left = cluster
-            .workspaces(&namespace)
-            .list(&ListParams::default())
-            .await
-            .unwrap();
-        left.items.is_empty().then_some(())
+        (count(&cluster, &namespace).await == 0).then_some(())
     })
     .await;
     assert!(gone.is_some(), "the approved set was not deleted");

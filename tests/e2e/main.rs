@@ -14,8 +14,10 @@
 mod failures;
 mod gitops;
 mod harness;
+mod inside;
 mod last;
 mod lifecycle;
 mod resilience;
 mod rights;
 mod takeover;
+mod tools;

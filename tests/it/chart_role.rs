@@ -1,85 +1,63 @@
 //! The controller as the chart starts it: the real binary, as its own ServiceAccount, with the rights of the chart.
 
 use std::collections::BTreeSet;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use workstead::api::{GitSync, Workspace};
+use workstead::testkit::kubelet::{Kubelet, PodStep, mk_node_of};
 use workstead::testkit::wait::{eventually, within};
 use workstead::testkit::{ControlPlane, GitServer};
 
 use crate::chart::{CONTROLLER, install};
-
-/// A running controller. Dropping it kills it.
-struct Controller {
-    child: Child,
-    state: tempfile::TempDir,
-}
-
-impl Controller {
-    async fn start(plane: &ControlPlane) -> Self {
-        let kubeconfig = plane
-            .kubeconfig_of("workstead-system", "workstead-controller")
-            .await
-            .unwrap();
-        let state = tempfile::tempdir().unwrap();
-        let log = std::fs::File::create(state.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_workstead"))
-            .args(["controller", "--kubeconfig", kubeconfig.to_str().unwrap()])
-            .args([
-                "--health-address",
-                "127.0.0.1:0",
-                "--webhook-address",
-                "127.0.0.1:0",
-            ])
-            .env("WORKSTEAD_TOOLS_IMAGE", "workstead:test")
-            .env("WORKSTEAD_NAMESPACE", "workstead-system")
-            .env("WORKSTEAD_STATE_DIRECTORY", state.path().join("state"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self { child, state }
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.state.path().join("log")).unwrap()
-    }
-
-    /// Asks it to end as the kubelet does, and gives its exit code.
-    async fn end(&mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-        let ended = within(Duration::from_secs(30), || {
-            std::future::ready(self.child.try_wait().unwrap())
-        })
-        .await;
-        ended.expect("it ends within its grace period").code()
-    }
-}
-
-impl Drop for Controller {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::processes::Program;
 
 fn file(name: &str) -> String {
     format!(
         "apiVersion: workstead.dev/v1alpha1\nkind: Workspace\nmetadata: {{name: {name}}}\n\
          spec: {{owner: alice, image: debian, endpoints: [{{name: web, port: 3000}}]}}\n"
     )
+}
+
+/// Lets the controller try a node: the probe, what it found out, and the end of the probe.
+async fn try_a_node(plane: &ControlPlane, controller: &Program) {
+    const INSTALLATION: &str = "workstead-system";
+    // A controller-manager would have made it.
+    let account = crate::object(json!({"metadata": {"name": "default"}}));
+    Api::<ServiceAccount>::namespaced(plane.client(), INSTALLATION)
+        .create(&PostParams::default(), &account)
+        .await
+        .unwrap();
+    mk_node_of(plane.client(), "node", "containerd://2.4.2")
+        .await
+        .unwrap();
+    let pods: Api<Pod> = Api::namespaced(plane.client(), INSTALLATION);
+    let probe = within(Duration::from_secs(60), async || {
+        let list = pods.list(&ListParams::default()).await.unwrap();
+        list.into_iter().next()
+    });
+    let probe = probe
+        .await
+        .unwrap_or_else(|| panic!("no probe:\n{}", controller.log()));
+    Kubelet::new(plane.client(), INSTALLATION)
+        .report(&probe.name_any(), &PodStep::Completed)
+        .await
+        .unwrap();
+    let known: Api<ConfigMap> = Api::namespaced(plane.client(), INSTALLATION);
+    let done = within(Duration::from_secs(60), async || {
+        let written = known.get_opt("workstead-image-volumes").await.unwrap();
+        let gone = pods.get_opt(&probe.name_any()).await.unwrap().is_none();
+        written.filter(|_| gone)
+    });
+    assert!(
+        done.await.is_some(),
+        "not written down:\n{}",
+        controller.log()
+    );
 }
 
 #[tokio::test]
@@ -90,7 +68,9 @@ async fn the_chart_allows_the_controller_all_that_it_asks_for_from_push_to_prune
     let server = GitServer::start();
     let repository = server.repository("team");
     repository.commit(&[("a.yaml", &file("kept")), ("b.yaml", &file("leaving"))]);
-    let mut controller = Controller::start(&plane).await;
+    let kubeconfig = plane.kubeconfig_of("workstead-system", "workstead-controller");
+    let state = tempfile::tempdir().unwrap();
+    let mut controller = Program::start(&kubeconfig.await.unwrap(), state.path(), &[]);
 
     let gitsyncs: Api<GitSync> = Api::namespaced(plane.client(), &namespace);
     let gitsync = crate::object(json!({
@@ -101,6 +81,7 @@ async fn the_chart_allows_the_controller_all_that_it_asks_for_from_push_to_prune
         .create(&PostParams::default(), &gitsync)
         .await
         .unwrap();
+    try_a_node(&plane, &controller).await;
     let deployments: Api<Deployment> = Api::namespaced(plane.client(), &namespace);
     for name in ["kept", "leaving"] {
         let made = within(Duration::from_secs(60), async || {

@@ -9,7 +9,8 @@ use workstead::api::crds;
 use workstead::cli::args::Cli;
 use workstead::model::sync::Code;
 
-use crate::chart::check_generated;
+use crate::chart;
+use crate::generated::check_generated;
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
@@ -84,7 +85,7 @@ fn type_of(field: &Value) -> String {
             if field["pattern"]
                 .as_str()
                 .unwrap_or_default()
-                .contains("ms|s|m|h") =>
+                .contains("(ms|s)") =>
         {
             "duration".to_owned()
         }
@@ -166,6 +167,67 @@ fn drift_the_page_of_the_commands_is_their_help() {
         .collect();
     check_generated(&docs().join("commands.md"), &text)
         .expect("write it again with `make generate`");
+}
+
+/// Text constants of a source file.
+fn texts(source: &str) -> Vec<&str> {
+    source
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const ")?.split_once(": &str = \""))
+        .filter_map(|(_, value)| value.strip_suffix("\";"))
+        .collect()
+}
+
+/// What stands in code marks.
+fn code_spans(page: &str) -> Vec<&str> {
+    page.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn drift_the_page_of_names_has_every_shared_name_and_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (names, link) = (read("src/model/names.rs"), read("crates/link/src/lib.rs"));
+    let shared = [texts(&names), texts(&link)].concat();
+    assert!(
+        shared.len() > 25,
+        "the names are not where they are looked for"
+    );
+    let page = read("docs/names.md");
+    let spans = code_spans(&page);
+    // A span may go on with a value: `workstead.dev/prune: disabled`.
+    let key = |span: &str| span.split(": ").next().unwrap().to_owned();
+    let keys: BTreeSet<String> = spans.iter().map(|span| key(span)).collect();
+    let values: BTreeSet<&str> = spans
+        .iter()
+        .filter_map(|span| Some(span.split_once(": ")?.1))
+        .collect();
+    let missing: Vec<&&str> = shared
+        .iter()
+        .filter(|name| !keys.contains(**name) && !values.contains(**name))
+        .collect();
+    assert!(missing.is_empty(), "docs/names.md lacks {missing:?}");
+    let invented: Vec<&String> = keys
+        .iter()
+        .filter(|key| key.contains("workstead.dev/") || key.starts_with("workstead/"))
+        .filter(|key| !shared.contains(&key.as_str()))
+        .collect();
+    assert!(invented.is_empty(), "only docs/names.md knows {invented:?}");
+}
+
+#[test]
+fn the_page_of_names_has_every_object_of_the_chart() {
+    let page = std::fs::read_to_string(docs().join("names.md")).unwrap();
+    let spans = code_spans(&page);
+    for object in chart::template(&["controller.replicas=2"]).unwrap() {
+        let (kind, name) = (&object["kind"], object["metadata"]["name"].as_str());
+        // The definitions are named after their kinds.
+        if kind == "CustomResourceDefinition" {
+            continue;
+        }
+        let name = name.unwrap();
+        assert!(spans.contains(&name), "docs/names.md lacks {kind} {name}");
+    }
 }
 
 fn pages(folder: &str) -> BTreeSet<String> {

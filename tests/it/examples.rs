@@ -33,7 +33,7 @@ fn files() -> Vec<PathBuf> {
         }
     }
     found.sort();
-    assert!(found.len() >= 6, "examples are missing: {found:?}");
+    assert!(found.len() >= 11, "examples are missing: {found:?}");
     found
 }
 
@@ -111,8 +111,10 @@ fn binary(arguments: &[&str]) -> (bool, String) {
 fn workstead_validate_has_nothing_to_say_against_any_example() {
     for part in [
         "workspaces",
+        "inside",
         "needs-internet",
         "platform/class-team.yaml",
+        "platform/class-editors.yaml",
         "platform/gitsync.yaml",
     ] {
         let (good, said) = binary(&["validate", part]);
@@ -133,7 +135,7 @@ fn the_examples_obey_the_rules_of_their_own_gitsync() {
     assert!(good, "{said}");
     let report: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(
-        report["objects"], 4,
+        report["objects"], 6,
         "it reads the folder of the Workspaces and no other"
     );
 }
@@ -146,12 +148,17 @@ fn workspaces() -> Vec<PathBuf> {
             .unwrap()
             .contains("\nkind: Workspace\n")
     });
-    assert!(found.len() >= 5, "only {} Workspaces", found.len());
+    assert!(found.len() >= 9, "only {} Workspaces", found.len());
     found
 }
 
 fn rendered(file: &Path) -> String {
-    let class = "platform/class-team.yaml";
+    let text = std::fs::read_to_string(file).unwrap();
+    let class = if text.contains("\n  className: editors\n") {
+        "platform/class-editors.yaml"
+    } else {
+        "platform/class-team.yaml"
+    };
     let settings = [
         "--tools-image",
         "workstead:dev",

@@ -152,6 +152,20 @@ async fn after_a_crash_nothing_goes_through_until_it_is_healed() {
 }
 
 #[tokio::test]
+async fn a_crash_is_told_when_the_server_has_acted_so_that_the_caller_may_be_dropped_at_once() {
+    for (cut, made) in [(Cut::RequestLost, 0), (Cut::ReplyLost, 1)] {
+        let room = Room::new().await;
+        room.faults.crash(When::write(1), cut);
+        let api = room.faulty.clone();
+        let mut caller = tokio::task::JoinSet::new();
+        caller.spawn(async move { api.create(&PostParams::default(), &map("a")).await });
+        room.faults.wait_for_crash().await;
+        caller.shutdown().await;
+        assert_eq!(room.names().await.len(), made, "{cut:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_record_tells_writes_from_reads_and_watches() {
     let room = Room::new().await;
     room.create("a").await.unwrap();

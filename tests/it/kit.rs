@@ -233,6 +233,30 @@ async fn server_behaviour_the_same_apply_again_moves_no_resource_version() {
 }
 
 #[tokio::test]
+async fn server_behaviour_an_apply_with_a_version_that_nothing_has_creates_and_never_changes() {
+    let plane = ControlPlane::shared().await.unwrap();
+    let namespace = plane.namespace("ssa").await.unwrap();
+    let api: Api<workstead::api::Workspace> = Api::namespaced(plane.client(), &namespace);
+    let params = PatchParams::apply("workstead/one").force();
+    let body = |image: &str| {
+        Patch::Apply(json!({
+            "apiVersion": "workstead.dev/v1alpha1", "kind": "Workspace",
+            "metadata": {"name": "dev", "resourceVersion": "1"},
+            "spec": {"owner": "alice@example.com", "image": image},
+        }))
+    };
+    let made = api.patch("dev", &params, &body("i:1")).await.unwrap();
+    assert_ne!(made.resource_version().as_deref(), Some("1"));
+    let refused = api.patch("dev", &params, &body("i:2")).await.unwrap_err();
+    assert!(
+        matches!(&refused, kube::Error::Api(status) if status.is_conflict()),
+        "{refused}"
+    );
+    let kept = api.get("dev").await.unwrap();
+    assert_eq!(kept.resource_version(), made.resource_version());
+}
+
+#[tokio::test]
 async fn server_behaviour_a_status_write_does_not_raise_the_generation() {
     let plane = ControlPlane::shared().await.unwrap();
     let namespace = plane.namespace("status").await.unwrap();

@@ -15,11 +15,18 @@ mod crds;
 mod docs;
 mod examples;
 mod faults;
+mod faults_proxy;
+mod foreign_cluster;
+mod fuzz;
+mod generated;
 mod git_server;
 mod gitsync;
 mod house;
 mod kit;
+mod processes;
 mod readme;
+mod supervisor;
+mod supervisor_keys;
 mod sync;
 mod workspace;
 

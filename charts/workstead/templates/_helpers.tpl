@@ -13,6 +13,12 @@ app.kubernetes.io/component: controller
 {{- end }}
 
 {{- define "workstead.image" -}}
+{{- if not .Values.image.repository -}}
+{{- fail "set image.repository: where the nodes find the Workstead image, for example --set image.repository=registry.example.com/workstead. `make images REGISTRY=registry.example.com` builds the image and pushes it there" -}}
+{{- end -}}
+{{- if and .Values.image.digest .Values.image.tag -}}
+{{- fail (printf "image.digest is set, so image.tag %s would be ignored: set only one of them, and clear the other with --set image.digest= or --set image.tag=" .Values.image.tag) -}}
+{{- end -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}
@@ -39,4 +45,31 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec: {{- toYaml .root.Values.defaultClass.spec | nindent 2 }}
+{{- end }}
+
+{{/* key=value,key=value */}}
+{{- define "workstead.labelList" -}}
+{{- $labels := list -}}
+{{- range $key, $value := . -}}
+{{- $labels = append $labels (printf "%s=%s" $key $value) -}}
+{{- end -}}
+{{- join "," $labels -}}
+{{- end }}
+
+{{/* one,two */}}
+{{- define "workstead.nameList" -}}
+{{- $names := list -}}
+{{- range . -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- join "," $names -}}
+{{- end }}
+
+{{/* 53,5353. Helm reads numbers as floats. */}}
+{{- define "workstead.numberList" -}}
+{{- $numbers := list -}}
+{{- range . -}}
+{{- $numbers = append $numbers (int64 . | toString) -}}
+{{- end -}}
+{{- join "," $numbers -}}
 {{- end }}

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Child;
 
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -15,21 +16,20 @@ use crate::arguments::Command;
 ///
 /// # Errors
 /// When the program can't be run.
-pub fn start(command: &Command) -> Result<Pid, Error> {
-    let child = std::process::Command::new(&command.program)
-        .args(&command.arguments)
-        .process_group(0)
-        .spawn()
-        .map_err(|source| Error::Start {
-            program: command.program.to_string_lossy().into_owned(),
-            is_path: command.program.as_bytes().contains(&b'/'),
-            source,
-        })?;
-    // Dropping the child neither ends nor awaits it: the loop collects it with all the others.
-    i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or(Error::NoProcess)
+pub fn start(
+    command: &Command,
+    prepare: impl FnOnce(&mut std::process::Command),
+) -> Result<(Pid, Child), Error> {
+    let mut ready = std::process::Command::new(&command.program);
+    ready.args(&command.arguments).process_group(0);
+    prepare(&mut ready);
+    let child = ready.spawn().map_err(|source| Error::Start {
+        program: command.program.to_string_lossy().into_owned(),
+        is_path: command.program.as_bytes().contains(&b'/'),
+        source,
+    })?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    pid.map(|pid| (pid, child)).ok_or(Error::NoProcess)
 }
 
 /// Why the supervisor could not do its work.
@@ -48,6 +48,8 @@ pub enum Error {
     NoProcess,
     /// Signals can't be received.
     Signals(io::Error),
+    /// The process in which the workspace lives can't be made.
+    Branch(io::Error),
 }
 
 impl Error {
@@ -56,7 +58,7 @@ impl Error {
         match self {
             Self::Start { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
             Self::Start { .. } => 126,
-            Self::NoProcess | Self::Signals(_) => 125,
+            Self::NoProcess | Self::Signals(_) | Self::Branch(_) => 125,
         }
     }
 }
@@ -74,6 +76,9 @@ impl fmt::Display for Error {
             }
             Self::NoProcess => f.write_str("failed to start the command: it has no process id"),
             Self::Signals(source) => write!(f, "failed to receive signals: {source}"),
+            Self::Branch(source) => {
+                write!(f, "failed to begin the workspace's processes: {source}")
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::model::class;
 use crate::model::identity::ImageReference;
 use crate::model::installation::{self, Installation};
 use crate::model::names::{DnsLabel, RESTART_REQUESTED_ANNOTATION, WORKSPACE_LABEL};
-use crate::model::revision::{Pinned, differing_fields};
+use crate::model::revision::{Pinned, change_effect, differing_fields};
 use crate::model::sync::ObjectId;
 use crate::model::workspace::{Identity, Inputs, validate};
 use crate::render::{Resources, changes, render};
@@ -33,6 +33,7 @@ pub async fn of(
     };
     let after: Workspace = serde_json::from_value(serde_json::to_value(after)?)?;
     let mut found = state_change(before, &after);
+    found.extend(class_change(before, &after));
     let pinned = pinned(connection, before).await;
     let effects = rendered_changes(cluster, before, &after, pinned.as_ref());
     found.extend(effects.unwrap_or_else(|| spec_changes(before, &after)));
@@ -56,6 +57,15 @@ fn state_change(before: &Workspace, after: &Workspace) -> Vec<PendingChange> {
         field: format!("spec.desiredState ({} -> {})", word(before), word(after)),
         effect: ChangeEffect::Live,
     }]
+}
+
+/// Another class counts from the next start on, whatever it renders: by its quotas, too.
+fn class_change(before: &Workspace, after: &Workspace) -> Option<PendingChange> {
+    let differs = before.spec.class_name != after.spec.class_name;
+    differs.then(|| PendingChange {
+        field: "spec.className".to_owned(),
+        effect: change_effect(restart_is_asked(before, after)),
+    })
 }
 
 /// The pin of the last start. Who may not read it gets the comparison with what the live spec would render.
@@ -97,10 +107,8 @@ fn resources(cluster: &Cluster, workspace: &Workspace, tools: &str) -> Option<Re
         class: &class,
         exceeded: None,
         volume: None,
-        cluster: installation::Cluster {
-            minor: installation::Cluster::OLDEST_MINOR,
-            user_namespaces: None,
-        },
+        credentials: &[],
+        cluster: installation::Cluster::UNASKED,
         installation: &installation,
     });
     Some(render(&validated.ok()?, 1))

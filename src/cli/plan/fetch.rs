@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use crate::api::GitSync;
+use crate::cli::again::program;
 use crate::cli::connect::Connection;
 use crate::cli::error::CliError;
 use crate::cli::validate;
@@ -36,7 +37,11 @@ impl Drop for Scratch {
 /// # Errors
 /// When it can't be fetched; the error carries the code that the GitSync would show.
 pub async fn fetch(connection: &Connection, gitsync: &GitSync) -> Result<Snapshot, CliError> {
-    let help = "name a checkout of the repository instead: workstead plan DIR --gitsync NAME";
+    let help = format!(
+        "name a checkout of the repository instead: {} plan DIR --gitsync NAME",
+        program()
+    );
+    let help = help.as_str();
     let failed = |error: crate::model::sync::SourceError| {
         CliError::undone("failed to fetch the repository of the GitSync")
             .seen(error)

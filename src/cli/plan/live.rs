@@ -10,7 +10,8 @@ use crate::api::{Workspace, WorkspaceClass};
 use crate::cli::call::{call, explain};
 use crate::cli::connect::Connection;
 use crate::cli::error::CliError;
-use crate::controllers::gitsync::kinds;
+use crate::controllers::cache::Key;
+use crate::controllers::gitsync::{keeper, kinds};
 use crate::model::names::GITSYNC_MANAGER;
 use crate::model::sync::{Inventory, Live, ObjectId, Snapshot, SourceObject};
 
@@ -45,6 +46,7 @@ impl Cluster {
         connection: &Connection,
         snapshot: &Snapshot,
         inventory: &Inventory,
+        gitsync: &Key,
     ) -> Result<Self, CliError> {
         let mut cluster = Self::default();
         let known = inventory.iter().map(|(id, _)| id);
@@ -75,6 +77,7 @@ impl Cluster {
                 }
             }
         }
+        keeper::note_orphans(&connection.client, gitsync, cluster.metadata.values_mut()).await?;
         let classes: Api<WorkspaceClass> = Api::all(connection.client.clone());
         // Not everybody may read classes. Without them it is said what changes, but not when.
         if let Ok(found) = classes.list(&ListParams::default()).await {

@@ -23,7 +23,8 @@ use crate::cli::error::{ANSWER_NO, CliError};
 use crate::cli::output::Screen;
 use crate::cli::plan::live::Cluster;
 use crate::cli::plan::report::{Action, Item, Report};
-use crate::cli::validate;
+use crate::cli::{show, validate};
+use crate::controllers::cache::Key;
 use crate::controllers::gitsync::inventory;
 use crate::gitsync::plan::{Settings, plan};
 use crate::model::names::APPROVE_PRUNE_ANNOTATION;
@@ -50,8 +51,8 @@ pub async fn run(arguments: PlanArgs, screen: &mut Screen) -> Result<ExitCode, C
     };
     let mut cluster = match &snapshot {
         Some(snapshot) => {
-            let count = snapshot.objects.len();
-            screen.progress(&format!("asking the cluster about {count} objects"));
+            let count = show::count(snapshot.objects.len(), "object");
+            screen.progress(&format!("asking the cluster about {count}"));
             plan_files(&connection, gitsync.as_ref(), snapshot, &mut report).await?
         }
         None => Cluster::default(),
@@ -92,8 +93,10 @@ async fn plan_files(
         // Without a GitSync nobody says what was there before: nothing is deleted.
         None => Inventory::default(),
     };
-    let cluster = Cluster::read(connection, snapshot, &inventory).await?;
-    let planned = plan(snapshot, &inventory, &cluster.metadata, settings(gitsync));
+    let settings = settings(gitsync);
+    let key = Key::new(settings.namespace, settings.name);
+    let cluster = Cluster::read(connection, snapshot, &inventory, &key).await?;
+    let planned = plan(snapshot, &inventory, &cluster.metadata, settings);
     report.errors = snapshot
         .errors
         .iter()

@@ -156,7 +156,8 @@ impl Report {
         if let Some(blocked) = &self.blocked {
             let (count, reason) = (blocked.count, &blocked.reason);
             text.push_str(&format!(
-                "{BAD}! {count} deletes would wait for approval{BAD:#}: {reason}\n"
+                "{BAD}! {} would wait for approval{BAD:#}: {reason}\n",
+                show::count(count as usize, "delete")
             ));
         }
         for error in &self.errors {
@@ -169,13 +170,13 @@ impl Report {
                 .count()
         };
         text.push_str(&format!(
-            "{HEADING}{} to create, {} to change, {} to delete, {} unchanged; {} wait for a start; {} errors{HEADING:#}\n",
+            "{HEADING}{} to create, {} to change, {} to delete, {} unchanged; {} for a start; {}{HEADING:#}\n",
             count(Action::Create),
             count(Action::Change),
             count(Action::Delete),
             self.unchanged,
-            count(Action::Pending),
-            self.errors.len(),
+            show::counted(count(Action::Pending), "waits", "wait"),
+            show::count(self.errors.len(), "error"),
         ));
         text
     }

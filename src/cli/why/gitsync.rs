@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::api::GitSync;
 use crate::api::gitsync::{HistoryEntry, PruneBlocked, SyncError};
+use crate::cli::again::program;
 use crate::cli::output::{BAD, Cell, GOOD, HEADING, MOVING, table};
 use crate::cli::show::{self, condition, is_true};
 use crate::cli::why::facts;
@@ -103,7 +104,8 @@ impl Explanation {
         }
         if let Some(revision) = &self.last_applied_revision {
             let objects = self.objects.unwrap_or_default();
-            lines.push(("applied", format!("{revision}, {objects} objects")));
+            let objects = show::count(objects as usize, "object");
+            lines.push(("applied", format!("{revision}, {objects}")));
         }
         if let Some(revision) = &self.last_attempted_revision
             && self.last_applied_revision.as_ref() != Some(revision)
@@ -118,14 +120,16 @@ impl Explanation {
         if self.errors.is_empty() {
             return String::new();
         }
-        let mut text = format!("\n{HEADING}{} errors{HEADING:#}\n", self.error_count);
+        let count = show::count(self.error_count as usize, "error");
+        let mut text = format!("\n{HEADING}{count}{HEADING:#}\n");
         for error in &self.errors {
             text.push_str(&format!("  {}\n", line(error)));
         }
         let hidden = (self.error_count as usize).saturating_sub(self.errors.len());
         if hidden > 0 {
             text.push_str(&format!(
-                "  and {hidden} more: workstead validate shows all of them\n"
+                "  and {hidden} more: {} validate shows all of them\n",
+                program()
             ));
         }
         text
@@ -136,8 +140,9 @@ impl Explanation {
             return String::new();
         };
         let mut text = format!(
-            "\n{BAD}{} deletes wait for approval{BAD:#}: {}\n",
-            blocked.count, blocked.reason
+            "\n{BAD}{} for approval{BAD:#}: {}\n",
+            show::counted(blocked.count as usize, "delete waits", "deletes wait"),
+            blocked.reason
         );
         for object in &blocked.objects {
             text.push_str(&format!("  {object}\n"));

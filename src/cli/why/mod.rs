@@ -1,19 +1,24 @@
 //! `workstead why`: state, cause, blame, evidence, next step, timeline, pending changes, origin.
 
+mod ask;
 mod gitsync;
+mod inside;
 mod workspace;
 
 use std::process::ExitCode;
 
 use kube::api::Api;
 
-use crate::cli::args::WhyArgs;
+use crate::api::{GROUP, GitSync, Workspace};
+use crate::cli::again::program;
+use crate::cli::args::{ClusterArgs, WhyArgs};
 use crate::cli::call::call;
 use crate::cli::connect::{Connection, connect};
 use crate::cli::error::CliError;
 use crate::cli::output::Screen;
 use crate::controllers::clock::SystemClock;
 use crate::model::clock::Clock;
+use crate::model::names::DnsSubdomain;
 
 /// What is asked about.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,15 +31,19 @@ enum Subject<'a> {
 pub async fn run(arguments: WhyArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {
     let subject = subject(&arguments.name)?;
     let Connection { client, namespace } = connect(&arguments.cluster).await?;
-    let now = SystemClock.now();
     match subject {
         Subject::Workspace(name) => {
-            let api = Api::namespaced(client, &namespace);
-            let found = call(&format!("read Workspace {namespace}/{name}"), api.get(name)).await?;
-            let explanation = workspace::Explanation::new(&found);
+            let api: Api<Workspace> = Api::namespaced(client.clone(), &namespace);
+            let what = format!("read Workspace {namespace}/{name}");
+            let Some(found) = call(&what, api.get_opt(name)).await? else {
+                let gitsyncs = Api::namespaced(client, &namespace);
+                return Err(no_workspace(&what, name, &gitsyncs, &arguments.cluster).await);
+            };
+            let (found, freshness) = ask::ask(&api, found).await;
+            let explanation = workspace::Explanation::new(&found, freshness);
             match arguments.output {
                 Some(format) => screen.data(format, &explanation)?,
-                None => screen.print(&explanation.text(now))?,
+                None => screen.print(&explanation.text(SystemClock.now()))?,
             }
         }
         Subject::GitSync(name) => {
@@ -43,25 +52,53 @@ pub async fn run(arguments: WhyArgs, screen: &mut Screen) -> Result<ExitCode, Cl
             let explanation = gitsync::Explanation::new(&found);
             match arguments.output {
                 Some(format) => screen.data(format, &explanation)?,
-                None => screen.print(&explanation.text(now))?,
+                None => screen.print(&explanation.text(SystemClock.now()))?,
             }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// There is no Workspace of that name; a GitSync may have been meant.
+async fn no_workspace(
+    what: &str,
+    name: &str,
+    gitsyncs: &Api<GitSync>,
+    cluster: &ClusterArgs,
+) -> CliError {
+    let error = CliError::undone(format!("failed to {what}"))
+        .seen(format!("workspaces.{GROUP} \"{name}\" not found"));
+    // Whoever may not look at GitSyncs did not mean one.
+    match call("read a GitSync", gitsyncs.get_opt(name)).await {
+        Ok(Some(_)) => error.next(format!(
+            "there is a GitSync of that name: {}",
+            cluster.again(&format!("why gitsync/{name}"))
+        )),
+        _ => error.next(format!(
+            "look what there is: {} list --all-namespaces",
+            program()
+        )),
+    }
+}
+
 /// A GitSync in words, and whether all of it was applied.
-pub fn explain_gitsync(found: &crate::api::GitSync) -> (String, bool) {
+pub fn explain_gitsync(found: &GitSync) -> (String, bool) {
     let explanation = gitsync::Explanation::new(found);
     (explanation.text(SystemClock.now()), explanation.is_good())
+}
+
+/// A name that objects can have.
+fn checked(name: &str) -> Result<&str, CliError> {
+    DnsSubdomain::new(name)?;
+    Ok(name)
 }
 
 /// Reads `name`, `workspace/name`, `ws/name`, `gitsync/name` or `gsync/name`.
 fn subject(typed: &str) -> Result<Subject<'_>, CliError> {
     match typed.split_once('/') {
-        None => Ok(Subject::Workspace(typed)),
-        Some(("workspace" | "workspaces" | "ws", name)) => Ok(Subject::Workspace(name)),
-        Some(("gitsync" | "gitsyncs" | "gsync", name)) => Ok(Subject::GitSync(name)),
+        None => Ok(Subject::Workspace(checked(typed)?)),
+        Some(("workspace" | "workspaces" | "ws", name)) => Ok(Subject::Workspace(checked(name)?)),
+        Some(("gitsync" | "gitsyncs" | "gsync", name)) => Ok(Subject::GitSync(checked(name)?)),
         Some((kind, name)) => Err(CliError::undone(format!("'{kind}' is no kind that can be explained"))
             .next(format!("write {name} or workspace/{name}, or gitsync/{name}; the namespace goes into --namespace"))),
     }

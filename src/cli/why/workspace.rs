@@ -5,13 +5,17 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::api::Workspace;
+use crate::api::class::Delivery;
 use crate::api::workspace::{
     ActualState, Cause, EffectiveDesiredState, Failure, Origin, PendingChange, PodStatus,
-    StoppedByTimer, TimelineStep, VolumeStatus,
+    StoppedByTimer, TimelineStep, ToolsStatus, VolumeStatus,
 };
+use crate::cli::again::program;
 use crate::cli::output::{BAD, Cell, HEADING, table};
 use crate::cli::show::{self, condition, is_true};
+use crate::cli::why::ask::Freshness;
 use crate::cli::why::facts;
+use crate::cli::why::inside::Inside;
 
 /// All that there is to say about a Workspace.
 #[derive(Debug, Serialize)]
@@ -31,16 +35,18 @@ pub struct Explanation {
     url: Option<String>,
     pod: Option<PodStatus>,
     volume: Option<VolumeStatus>,
+    tools: Option<ToolsStatus>,
     timeline: Vec<TimelineStep>,
     pending: Vec<PendingChange>,
     origin: Option<Origin>,
+    inside: Option<Inside>,
     #[serde(skip)]
     shown_state: (String, anstyle::Style),
 }
 
 impl Explanation {
-    /// Gathers it from the object.
-    pub fn new(workspace: &Workspace) -> Self {
+    /// Gathers it from the object, and how fresh it is.
+    pub fn new(workspace: &Workspace, freshness: Freshness) -> Self {
         let status = workspace.status.clone().unwrap_or_default();
         let outdated = status.observed_generation != workspace.metadata.generation;
         Self {
@@ -57,12 +63,17 @@ impl Explanation {
             url: status.url,
             pod: status.pod,
             volume: status.volume,
+            tools: status.tools,
             timeline: status.timeline,
             pending: status
                 .revision
                 .map(|revision| revision.pending)
                 .unwrap_or_default(),
             origin: status.origin,
+            inside: Inside::new(
+                status.supervisor.and_then(|first| first.inspection),
+                freshness,
+            ),
             shown_state: show::state(workspace),
         }
     }
@@ -83,6 +94,9 @@ impl Explanation {
         text.push_str(&facts(&self.situation(now)));
         if let Some(failure) = &self.failure {
             text.push_str(&failure_text(failure, now));
+        }
+        if let Some(inside) = &self.inside {
+            text.push_str(&inside.text(self.failure.as_ref(), now));
         }
         text.push_str(&self.timeline_text());
         text.push_str(&self.pending_text());
@@ -110,8 +124,11 @@ impl Explanation {
         if let Some(stop) = &self.stopped_by_timer {
             let when = show::ago(now, stop.at.0);
             let text = format!(
-                "by timer {}, {when} ago; workstead start {} wakes it",
-                stop.timer, self.name
+                "by timer {}, {when} ago; {} start {} -n {} wakes it",
+                stop.timer,
+                program(),
+                self.name,
+                self.namespace
             );
             lines.push(("stopped", text));
         }
@@ -121,6 +138,9 @@ impl Explanation {
         if let Some(pod) = &self.pod {
             let node = pod.node.as_deref().unwrap_or("no node yet");
             lines.push(("pod", format!("{} on {node}", pod.name)));
+        }
+        if let Some(tools) = &self.tools {
+            lines.push(("tools", tools_text(tools)));
         }
         if let Some(volume) = self.volume.as_ref().filter(|volume| volume.retained) {
             lines.push(("volume", format!("{} was kept", volume.name)));
@@ -173,6 +193,15 @@ impl Explanation {
             })
             .collect();
         format!("\n{}", table(&["PENDING CHANGE", "TAKES EFFECT"], &rows))
+    }
+}
+
+/// How the tools got in, and why so.
+fn tools_text(tools: &ToolsStatus) -> String {
+    match (tools.delivery, &tools.refused) {
+        (Delivery::ImageVolume, _) => "mounted".to_owned(),
+        (Delivery::Copy, None) => "copied".to_owned(),
+        (Delivery::Copy, Some(said)) => format!("copied, since they can't be mounted: {said}"),
     }
 }
 

@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::api::WorkspaceClass;
 use crate::api::class::WorkspaceClassStatus;
 use crate::controllers::Shared;
+use crate::controllers::backoff::jittered;
 use crate::controllers::cache::{Cache, Key, changes, counted};
+use crate::controllers::guard::{self, Guarded, Sentinel};
 use crate::controllers::passes::{PassError, Passes, Retry};
 use crate::model::class;
 use crate::model::names::CLASS_MANAGER;
@@ -50,7 +52,7 @@ struct Context {
 
 /// Runs the controller while this process leads.
 pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
-    let api: Api<WorkspaceClass> = Api::all(shared.client.clone());
+    let api: Api<Guarded<WorkspaceClass>> = Api::all(shared.client.clone());
     let classes = Arc::new(Cache::new());
     let context = Arc::new(Context {
         classes: classes.clone(),
@@ -65,9 +67,14 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
     // Which classes are annotated as default concerns all that are.
     let (defaults, defaults_seen) = watch::channel(Vec::new());
     let metrics = shared.metrics.clone();
+    let (sentinel, news) = Sentinel::new("WorkspaceClass", metrics.clone());
     let own = watcher(api, shared.config.scope.classes())
         .default_backoff()
         .filter_map(move |event| std::future::ready(counted(event, "WorkspaceClass", &metrics)))
+        .filter_map({
+            let classes = classes.clone();
+            move |event| std::future::ready(sentinel.sift(event, |key| classes.watched(key)))
+        })
         .inspect(move |event| {
             classes.take(event.clone());
             let names = default_names(&classes.all());
@@ -86,7 +93,10 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
         .reconcile_all_on(changes(defaults_seen))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(reconcile, error_policy, context.clone());
-    context.passes.drain(running, reader, &shutdown).await;
+    tokio::join!(
+        context.passes.drain(running, reader, &shutdown),
+        guard::tell(news, &shared, &shutdown)
+    );
 }
 
 /// One pass over a class:
@@ -111,8 +121,13 @@ async fn reconcile(
             );
             if class.status.as_ref() != Some(&status) {
                 write_status(&context, &key, &status).await?;
+                let before = class.status.as_ref();
+                if let Some(fields) = before.map(|status| &status.unreadable) {
+                    context.shared.events.unreadable(&*class, fields).await;
+                }
             }
-            Ok(Action::requeue(context.shared.config.full_pass_every))
+            let every = context.shared.config.full_pass_every;
+            Ok(Action::requeue(jittered(every, rand::random())))
         })
         .await
 }

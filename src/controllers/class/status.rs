@@ -42,6 +42,7 @@ pub fn judge(
             now,
         )],
         invalid_fields,
+        unreadable: Vec::new(),
     }
 }
 

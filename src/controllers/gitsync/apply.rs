@@ -5,13 +5,14 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::fields;
+use super::keeper::{self, KeeperError};
 use super::kinds;
 use crate::api::workspace::Origin;
 use crate::controllers::cache::Key;
 use crate::model::names::{
     GITSYNC_MANAGER, GITSYNC_NAME_LABEL, GITSYNC_NAMESPACE_LABEL, ORIGIN_ANNOTATION,
 };
-use crate::model::sync::{Change, Code, ObjectId, PlannedApply};
+use crate::model::sync::{Change, Code, Manager, ObjectId, PlannedApply};
 
 /// Why an object was not written.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +50,11 @@ pub enum ApplyError {
         /// Which.
         id: ObjectId,
         /// By whom.
-        other: String,
+        other: Manager,
     },
+    /// It is not known whether the GitSync that its labels name is still there.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
     /// What Git wrote is no object, which the snapshot rules out.
     #[error("{0} is not written as an object")]
     NotAnObject(ObjectId),
@@ -63,6 +67,7 @@ impl ApplyError {
             Self::Read { source, .. }
             | Self::TakeOver { source, .. }
             | Self::Apply { source, .. } => Some(source),
+            Self::Keeper(error) => Some(&error.source),
             Self::Conflict { .. } | Self::NotAnObject(_) => None,
         }
     }
@@ -95,19 +100,12 @@ impl ApplyError {
     /// What is wrong, and what to do.
     pub fn message(&self) -> String {
         match (self, self.client_error()) {
-            (Self::Conflict { other, .. }, _) => conflict_message(other),
+            (Self::Conflict { id, other }, _) => other.conflict(id),
             (_, Some(kube::Error::Api(status))) => format!("{self}: {}", status.message),
             (_, Some(source)) => format!("{self}: {source}"),
             (_, None) => self.to_string(),
         }
     }
-}
-
-/// What to do about an object that somebody else keeps.
-pub fn conflict_message(other: &str) -> String {
-    format!(
-        "it is kept by {other}: take it out of one of the two, or remove the other's labels from the live object"
-    )
 }
 
 /// Whether an error means that the API server could not be asked, rather than that it said no.
@@ -148,14 +146,18 @@ pub struct Written {
     pub corrected: Option<String>,
     /// Whether anything changed: an apply that changes nothing leaves the resource version.
     pub changed: bool,
+    /// Whether it was not there before.
+    pub created: bool,
 }
 
 /// Brings one object to what Git says.
 ///
-/// 1. Read it, unless the plan says that nothing but the file changed: then one write is all.
-/// 2. A drift is looked at: fields that Git leaves out are no drift; `may_correct` may hold it.
-/// 3. Take over what client-side apply left, on adoption.
-/// 4. Apply.
+/// 1. Read it, unless the plan says that nothing but the file changed, or that it is to be made: then one write is all,
+///    and the server refuses it when the plan does not hold any more. `look` reads in any case, after such a refusal.
+/// 2. Whose it is decides: what somebody else keeps is left alone.
+/// 3. A drift is looked at: fields that Git leaves out are no drift; `may_correct` may hold it.
+/// 4. Take over what client-side apply left, on adoption.
+/// 5. Apply.
 ///
 /// # Errors
 /// When the API server refuses or does not answer.
@@ -163,41 +165,42 @@ pub async fn apply_one(
     client: &Client,
     source: &Source<'_>,
     planned: &PlannedApply,
-    known: bool,
+    look: bool,
     may_correct: impl FnOnce(&str) -> bool,
 ) -> Result<Applied, ApplyError> {
     let id = &planned.object.id;
     let api = kinds::api_of(client, id);
-    let looks = planned.uid.is_some() && !(known && planned.change == Change::Update);
-    let live = if looks { read(&api, id).await? } else { None };
-    let uid = match &live {
-        Some(live) => live.metadata.uid.clone(),
-        // It went away since the plan was made: it is made anew.
-        None if looks => None,
-        None => planned.uid.clone(),
+    let live = if look { read(&api, id).await? } else { None };
+    let ours = match &live {
+        Some(live) => check_keeper(client, source, id, live).await?,
+        None => true,
     };
-    if let Some(live) = &live {
-        let keeper = kinds::live_of(&live.metadata);
-        if let Some(other) = keeper.other_manager(&source.key.namespace, &source.key.name) {
-            return Err(ApplyError::Conflict {
-                id: id.clone(),
-                other,
-            });
-        }
-    }
-    let body = body(source, planned, live.as_ref(), uid)?;
+    let must = match &live {
+        Some(live) => Must::Be(live.metadata.uid.clone()),
+        // It went away since the plan was made: it is made anew.
+        None if look => Must::NotExist,
+        None => match &planned.uid {
+            Some(uid) => Must::Be(Some(uid.clone())),
+            None => Must::NotExist,
+        },
+    };
+    let mut body = body(source, planned, live.as_ref(), must)?;
     let mut corrected = None;
     if planned.change == Change::Drift
         && let Some(live) = &live
     {
-        match drift(&body, live) {
+        match drift(id, &body, live) {
             None => return Ok(Applied::AsWanted(Box::new(live.clone()))),
             Some(what) if !may_correct(&what) => return Ok(Applied::Held(what)),
             Some(what) => corrected = Some(what),
         }
     }
     if let Some(live) = &live {
-        take_over(&api, id, live).await?;
+        let version = take_over(&api, id, live).await?;
+        if !ours {
+            // Whoever claims it at the same time must not be written over: there is one field manager for all GitSyncs.
+            require_version(&mut body, version);
+        }
     }
     let object = send(&api, id, &body).await?;
     let changed = live
@@ -207,7 +210,30 @@ pub async fn apply_one(
         object,
         corrected,
         changed,
+        created: live.is_none() && planned.uid.is_none(),
     })))
+}
+
+/// Whether the live object is ours already.
+///
+/// # Errors
+/// When somebody else keeps it.
+async fn check_keeper(
+    client: &Client,
+    source: &Source<'_>,
+    id: &ObjectId,
+    live: &DynamicObject,
+) -> Result<bool, ApplyError> {
+    let Key { namespace, name } = source.key;
+    let mut found = kinds::live_of(&live.metadata);
+    keeper::note_orphans(client, source.key, [&mut found]).await?;
+    match found.other_manager(namespace, name) {
+        Some(other) => Err(ApplyError::Conflict {
+            id: id.clone(),
+            other,
+        }),
+        None => Ok(found.is_owned_by(namespace, name)),
+    }
 }
 
 async fn read(
@@ -222,12 +248,24 @@ async fn read(
         })
 }
 
-/// What is sent: the document as written, our labels, the origin, and the UID of the live object.
+/// What must hold on the server, or else it refuses the apply as a conflict.
+enum Must {
+    /// The object that is there has this UID.
+    Be(Option<String>),
+    /// Nothing is there.
+    NotExist,
+}
+
+/// A resource version that no object has: the store begins to count above it. The server compares it only with that of
+/// an object that is there, so it lets an apply create and never change.
+const NO_VERSION: &str = "1";
+
+/// What is sent: the document as written, our labels, the origin, and what must hold.
 fn body(
     source: &Source<'_>,
     planned: &PlannedApply,
     live: Option<&DynamicObject>,
-    uid: Option<String>,
+    must: Must,
 ) -> Result<Value, ApplyError> {
     let mut body = planned.object.value.clone();
     let not_an_object = || ApplyError::NotAnObject(planned.object.id.clone());
@@ -254,11 +292,22 @@ fn body(
         ORIGIN_ANNOTATION.to_owned(),
         json!(origin(source, planned, live)),
     );
-    if let Some(uid) = uid {
-        // A precondition: should another object have taken the name meanwhile, this is a conflict.
-        metadata.insert("uid".to_owned(), json!(uid));
-    }
+    // Preconditions: should another object have taken the name meanwhile, this is a conflict.
+    match must {
+        Must::Be(Some(uid)) => metadata.insert("uid".to_owned(), json!(uid)),
+        Must::Be(None) => None,
+        Must::NotExist => metadata.insert("resourceVersion".to_owned(), json!(NO_VERSION)),
+    };
     Ok(body)
+}
+
+fn require_version(body: &mut Value, version: Option<String>) {
+    if let (Some(version), Some(metadata)) = (
+        version,
+        body.get_mut("metadata").and_then(Value::as_object_mut),
+    ) {
+        metadata.insert("resourceVersion".to_owned(), json!(version));
+    }
 }
 
 /// Where the object comes from. Its revision is the one at which it last changed: else each commit would rewrite
@@ -282,9 +331,9 @@ fn origin(source: &Source<'_>, planned: &PlannedApply, live: Option<&DynamicObje
 }
 
 /// Which fields drifted and who wrote them, in words; none when all that Git sets is there.
-fn drift(body: &Value, live: &DynamicObject) -> Option<String> {
+fn drift(id: &ObjectId, body: &Value, live: &DynamicObject) -> Option<String> {
     let shown = serde_json::to_value(live).ok()?;
-    let differing = fields::differences(body, &shown);
+    let differing = fields::differences(id.kind, body, &shown);
     if differing.is_empty() {
         return None;
     }
@@ -300,14 +349,15 @@ fn drift(body: &Value, live: &DynamicObject) -> Option<String> {
     })
 }
 
+/// Gives the resource version that the object has then.
 async fn take_over(
     api: &Api<DynamicObject>,
     id: &ObjectId,
     live: &DynamicObject,
-) -> Result<(), ApplyError> {
+) -> Result<Option<String>, ApplyError> {
     let managed = live.metadata.managed_fields.as_deref().unwrap_or_default();
     let Some(taken) = fields::take_over(managed) else {
-        return Ok(());
+        return Ok(live.metadata.resource_version.clone());
     };
     // The resource version is a precondition: whoever wrote meanwhile may own fields that we did not see.
     let operations = json!([
@@ -323,7 +373,7 @@ async fn take_over(
         })?);
     api.patch(&id.name, &PatchParams::default(), &patch)
         .await
-        .map(|_| ())
+        .map(|taken| taken.metadata.resource_version)
         .map_err(|source| ApplyError::TakeOver {
             id: id.clone(),
             source,
@@ -349,103 +399,4 @@ async fn send(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::gitsync::SyncedKind;
-    use crate::model::sync::SourceObject;
-
-    fn planned(change: Change) -> PlannedApply {
-        PlannedApply {
-            change,
-            object: SourceObject {
-                id: ObjectId {
-                    kind: SyncedKind::Workspace,
-                    namespace: Some("team".into()),
-                    name: "x".into(),
-                },
-                file: "x.yaml".into(),
-                line: 1,
-                value: json!({
-                    "apiVersion": "workstead.dev/v1alpha1",
-                    "kind": "Workspace",
-                    "metadata": {"name": "x", "namespace": "team", "labels": {"a": "b"}},
-                    "spec": {"owner": "alice", "image": "i"},
-                }),
-                digest: "d".into(),
-            },
-            uid: Some("u".into()),
-        }
-    }
-
-    fn live(revision: &str, file: &str) -> DynamicObject {
-        let origin = Origin {
-            repository: "https://git/r.git".into(),
-            revision: revision.into(),
-            file: file.into(),
-        };
-        serde_json::from_value(json!({
-            "apiVersion": "workstead.dev/v1alpha1",
-            "kind": "Workspace",
-            "metadata": {
-                "name": "x", "namespace": "team", "uid": "u",
-                "labels": {"a": "b", GITSYNC_NAMESPACE_LABEL: "sync", GITSYNC_NAME_LABEL: "all"},
-                "annotations": {ORIGIN_ANNOTATION: serde_json::to_string(&origin).unwrap()},
-            },
-            "spec": {"owner": "alice", "image": "i", "desiredState": "Stopped"},
-        }))
-        .unwrap()
-    }
-
-    fn with_source<T>(act: impl FnOnce(&Source<'_>) -> T) -> T {
-        act(&Source {
-            key: &Key::new("sync", "all"),
-            repository: "https://git/r.git",
-            revision: "main@sha1:new",
-        })
-    }
-
-    fn revision_in(body: &Value) -> String {
-        let text = body["metadata"]["annotations"][ORIGIN_ANNOTATION]
-            .as_str()
-            .unwrap();
-        serde_json::from_str::<Origin>(text).unwrap().revision
-    }
-
-    #[test]
-    fn what_is_sent_is_the_document_with_our_marks() {
-        let body =
-            with_source(|s| body(s, &planned(Change::Update), None, Some("u".into()))).unwrap();
-        assert_eq!(body["metadata"]["labels"]["a"], "b");
-        assert_eq!(body["metadata"]["labels"][GITSYNC_NAME_LABEL], "all");
-        assert_eq!(body["metadata"]["uid"], "u");
-        assert_eq!(revision_in(&body), "main@sha1:new");
-        assert_eq!(body["spec"], json!({"owner": "alice", "image": "i"}));
-    }
-
-    #[test]
-    fn a_correction_keeps_the_revision_and_an_update_does_not() {
-        let old = live("main@sha1:old", "x.yaml");
-        let of = |change| with_source(|s| body(s, &planned(change), Some(&old), None)).unwrap();
-        assert_eq!(revision_in(&of(Change::Drift)), "main@sha1:old");
-        assert_eq!(revision_in(&of(Change::Update)), "main@sha1:new");
-        let moved = live("main@sha1:old", "elsewhere.yaml");
-        let body = with_source(|s| body(s, &planned(Change::Drift), Some(&moved), None)).unwrap();
-        assert_eq!(revision_in(&body), "main@sha1:new");
-    }
-
-    #[test]
-    fn a_field_that_git_leaves_out_is_no_drift() {
-        let same = live("main@sha1:old", "x.yaml");
-        let body = with_source(|s| body(s, &planned(Change::Drift), Some(&same), None)).unwrap();
-        assert_eq!(drift(&body, &same), None);
-        let mut edited = same.clone();
-        edited.data["spec"]["image"] = json!("other");
-        assert_eq!(drift(&body, &edited).as_deref(), Some("spec.image changed"));
-        let mut unlabelled = same;
-        unlabelled.metadata.labels = None;
-        assert_eq!(
-            drift(&body, &unlabelled).as_deref(),
-            Some("metadata.labels changed")
-        );
-    }
-}
+mod tests;

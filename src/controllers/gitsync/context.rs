@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::fights::Fights;
 use super::outcome::Counts;
 use super::requests::Requests;
@@ -36,6 +37,8 @@ pub struct Context {
     pub passes: Passes,
     /// Who may fetch at the same time.
     pub slots: Slots,
+    /// What repositories and trees cost together.
+    pub budget: Budget,
     /// Runs fetches.
     pub worker: FetchWorker,
     /// A GitSync went away.
@@ -52,7 +55,8 @@ impl Context {
             gitsyncs: Arc::new(Cache::new()),
             watched: Arc::new(Watched::new(shared.config.scope.namespace.clone())),
             passes: Passes::new("gitsync", shared.metrics.clone(), shared.config.backoff),
-            slots: Slots::default(),
+            slots: Slots::new(shared.config.git.fetches),
+            budget: Budget::new(shared.config.git),
             worker: FetchWorker::new(&shared.config.git_program),
             gone: Notify::new(),
             stop,
@@ -79,6 +83,7 @@ impl Context {
     pub fn forget(&self, key: &Key) {
         self.memories().remove(key);
         self.passes.forget(key);
+        self.budget.forget(key);
         self.gone.notify_one();
     }
 
@@ -91,6 +96,8 @@ impl Context {
 #[derive(Debug, Default)]
 pub struct Memory {
     uid: String,
+    /// It was deleted and let go: what is still seen of it is old.
+    pub let_go: bool,
     /// The tree that was read last.
     pub tree: Option<Tree>,
     /// When to fetch next without being told.
@@ -133,12 +140,10 @@ impl Memory {
 pub struct Tree {
     /// The generation of the spec under which it was read.
     pub generation: i64,
-    /// What it says.
+    /// What it says. What of it is meant for namespaces that do not accept it is taken out in each pass anew.
     pub read: Arc<Snapshot>,
     /// What was made of each of its files.
     pub readings: Arc<Readings>,
-    /// The same without what is meant for namespaces that do not accept it.
-    pub admitted: Arc<Snapshot>,
 }
 
 /// The values of the two annotations that ask for a pass.

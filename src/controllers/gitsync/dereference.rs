@@ -16,7 +16,7 @@ use crate::api::shared::DurationText;
 use crate::controllers::cache::Key;
 use crate::model::duration::Span;
 use crate::model::names::ACCEPT_GITSYNC_ANNOTATION;
-use crate::model::sync::{Code, Snapshot, SourceError};
+use crate::model::sync::{Code, ObjectId, Snapshot, SourceError};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(300);
 const DEFAULT_RETRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -275,18 +275,7 @@ pub async fn admit(
     snapshot: &Arc<Snapshot>,
 ) -> Result<Arc<Snapshot>, DereferenceError> {
     let key = Key::of(gitsync);
-    let others: BTreeSet<&String> = snapshot
-        .objects
-        .keys()
-        .filter_map(|id| id.namespace.as_ref())
-        .filter(|namespace| **namespace != key.namespace)
-        .collect();
-    let mut refusals = BTreeMap::new();
-    for name in others {
-        if let Some(message) = refuse(client, &key, name).await? {
-            refusals.insert(name, message);
-        }
-    }
+    let refusals = closed_namespaces(client, &key, snapshot.objects.keys()).await?;
     if refusals.is_empty() {
         return Ok(snapshot.clone());
     }
@@ -299,11 +288,31 @@ pub async fn admit(
     Ok(Arc::new(admitted))
 }
 
-/// Why another namespace may not be written to, if it may not.
+/// The namespaces of these objects that do not accept a GitSync from elsewhere, and why.
 ///
 /// # Errors
 /// When the API server does not answer.
-pub async fn refuse(
+pub async fn closed_namespaces(
+    client: &Client,
+    key: &Key,
+    ids: impl IntoIterator<Item = &ObjectId>,
+) -> Result<BTreeMap<String, String>, DereferenceError> {
+    let others: BTreeSet<&String> = ids
+        .into_iter()
+        .filter_map(|id| id.namespace.as_ref())
+        .filter(|namespace| **namespace != key.namespace)
+        .collect();
+    let mut closed = BTreeMap::new();
+    for name in others {
+        if let Some(refusal) = refuse(client, key, name).await? {
+            closed.insert(name.clone(), refusal);
+        }
+    }
+    Ok(closed)
+}
+
+/// Why another namespace may not be written to, if it may not.
+async fn refuse(
     client: &Client,
     key: &Key,
     name: &str,

@@ -3,6 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::{Map, Value};
 
+use crate::api::gitsync::SyncedKind;
+use crate::gitsync::verdict::{Items, Shape};
 use crate::model::names::GITSYNC_MANAGER;
 
 /// Managers under which client-side `kubectl apply` leaves its fields. They are taken over once, when an object is
@@ -70,14 +72,20 @@ fn unite(into: &mut Map<String, Value>, other: &Map<String, Value>) {
 pub type FieldPath = Vec<String>;
 
 /// Where the live object does not say what Git says; fields that Git leaves out do not count. At most ten.
-pub fn differences(desired: &Value, live: &Value) -> Vec<FieldPath> {
+pub fn differences(kind: SyncedKind, desired: &Value, live: &Value) -> Vec<FieldPath> {
     let mut found = Vec::new();
-    compare(desired, live, &mut Vec::new(), &mut found);
+    compare(desired, live, Shape::of(kind), &mut Vec::new(), &mut found);
     found.truncate(MAX_FIELDS);
     found
 }
 
-fn compare(desired: &Value, live: &Value, at: &mut FieldPath, found: &mut Vec<FieldPath>) {
+fn compare(
+    desired: &Value,
+    live: &Value,
+    shape: Shape,
+    at: &mut FieldPath,
+    found: &mut Vec<FieldPath>,
+) {
     match (desired, live) {
         (Value::Object(wanted), Value::Object(there)) => {
             for (key, value) in wanted {
@@ -87,59 +95,76 @@ fn compare(desired: &Value, live: &Value, at: &mut FieldPath, found: &mut Vec<Fi
                 }
                 at.push(format!("f:{key}"));
                 match there.get(key) {
-                    Some(other) => compare(value, other, at, found),
+                    Some(other) => compare(value, other, shape.field(key), at, found),
                     None => found.push(at.clone()),
                 }
                 at.pop();
             }
         }
-        (Value::Array(wanted), Value::Array(there)) => compare_lists(wanted, there, at, found),
+        (Value::Array(wanted), Value::Array(there)) => {
+            compare_lists(wanted, there, shape, at, found);
+        }
         (wanted, there) if same(wanted, there) => {}
         _ => found.push(at.clone()),
     }
 }
 
-/// Lists of our kinds are whole values, but for those of objects with a `name`, which are maps by it: there others may
-/// have added theirs.
+/// What the schema says of a list decides: whether it is one value, or whether others may have added items of their own.
 fn compare_lists(
     wanted: &[Value],
     there: &[Value],
+    shape: Shape,
     at: &mut FieldPath,
     found: &mut Vec<FieldPath>,
 ) {
-    let by_name = !wanted.is_empty() && wanted.iter().all(|item| name_of(item).is_some());
-    if !by_name {
-        let equal = wanted.len() == there.len()
-            && wanted.iter().zip(there).all(|(w, t)| {
-                let mut inner = Vec::new();
-                compare(w, t, &mut Vec::new(), &mut inner);
-                inner.is_empty() && same_keys(w, t)
-            });
-        if !equal {
-            found.push(at.clone());
+    match shape.items() {
+        Items::Atomic => {
+            let equal = wanted.len() == there.len()
+                && wanted.iter().zip(there).all(|(w, t)| is_equal(w, t));
+            if !equal {
+                found.push(at.clone());
+            }
         }
-        return;
-    }
-    for item in wanted {
-        let Some(name) = name_of(item) else { continue };
-        at.push(format!("k:{}", serde_json::json!({ "name": name })));
-        match there.iter().find(|other| name_of(other) == Some(name)) {
-            Some(other) => compare(item, other, at, found),
-            None => found.push(at.clone()),
+        Items::Set => {
+            let is_there = |item: &Value| there.iter().any(|other| is_equal(item, other));
+            if !wanted.iter().all(is_there) {
+                found.push(at.clone());
+            }
         }
-        at.pop();
+        Items::Map(keys) => {
+            for item in wanted {
+                let key = key_of(item, keys);
+                at.push(format!("k:{key}"));
+                match there.iter().find(|other| key_of(other, keys) == key) {
+                    Some(other) => compare(item, other, shape.item(), at, found),
+                    None => found.push(at.clone()),
+                }
+                at.pop();
+            }
+        }
     }
 }
 
-fn name_of(item: &Value) -> Option<&str> {
-    item.get("name").and_then(Value::as_str)
+/// What tells an item of a list apart, as managed field sets write it.
+fn key_of(item: &Value, keys: &[String]) -> Value {
+    let of = |key: &String| Some((key.clone(), item.get(key)?.clone()));
+    Value::Object(keys.iter().filter_map(of).collect())
 }
 
-/// In a list that is one value, an item with more fields than Git's is another item.
-fn same_keys(wanted: &Value, there: &Value) -> bool {
+/// Whether two values are one, a field more included; a null is a field that is not there.
+fn is_equal(wanted: &Value, there: &Value) -> bool {
     match (wanted, there) {
-        (Value::Object(w), Value::Object(t)) => t.keys().all(|key| w.contains_key(key)),
-        _ => true,
+        (Value::Object(w), Value::Object(t)) => {
+            let wanted = w.iter().filter(|(_, value)| !value.is_null());
+            wanted.clone().count() == t.values().filter(|value| !value.is_null()).count()
+                && wanted
+                    .into_iter()
+                    .all(|(key, value)| t.get(key).is_some_and(|other| is_equal(value, other)))
+        }
+        (Value::Array(w), Value::Array(t)) => {
+            w.len() == t.len() && w.iter().zip(t).all(|(w, t)| is_equal(w, t))
+        }
+        _ => same(wanted, there),
     }
 }
 
@@ -161,11 +186,15 @@ pub fn path_text(path: &[String]) -> String {
             }
             text.push_str(field);
         } else if let Some(key) = part.strip_prefix("k:") {
-            let name = serde_json::from_str::<Value>(key)
-                .ok()
-                .and_then(|key| name_of(&key).map(ToOwned::to_owned))
-                .unwrap_or_default();
-            text.push_str(&format!("[name={name}]"));
+            let key: Map<String, Value> = serde_json::from_str(key).unwrap_or_default();
+            let parts: Vec<String> = key
+                .iter()
+                .map(|(name, value)| match value.as_str() {
+                    Some(value) => format!("{name}={value}"),
+                    None => format!("{name}={value}"),
+                })
+                .collect();
+            text.push_str(&format!("[{}]", parts.join(",")));
         }
     }
     text
@@ -239,7 +268,7 @@ mod tests {
     }
 
     fn texts(desired: Value, live: Value) -> Vec<String> {
-        differences(&desired, &live)
+        differences(SyncedKind::Workspace, &desired, &live)
             .iter()
             .map(|path| path_text(path))
             .collect()
@@ -282,6 +311,32 @@ mod tests {
                 "spec.env[name=B]"
             ]
         );
+    }
+
+    #[test]
+    fn an_item_that_somebody_added_to_a_list_that_is_one_value_is_drift() {
+        let secrets = |names: &[&str]| {
+            let items: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+            json!({"spec": {"imagePullSecrets": items}})
+        };
+        let of = |wanted: &[&str], there: &[&str]| {
+            let found = differences(
+                SyncedKind::WorkspaceClass,
+                &secrets(wanted),
+                &secrets(there),
+            );
+            found.iter().map(|path| path_text(path)).collect::<Vec<_>>()
+        };
+        assert!(of(&["a", "b"], &["a", "b"]).is_empty());
+        for there in [&["a", "b", "mine"][..], &["b", "a"], &["a"]] {
+            assert_eq!(of(&["a", "b"], there), ["spec.imagePullSecrets"]);
+        }
+        // Beside it, the same in a map of the other kind is free.
+        let env = |names: &[&str]| {
+            let items: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+            json!({"spec": {"env": items}})
+        };
+        assert!(texts(env(&["A"]), env(&["B", "A"])).is_empty());
     }
 
     #[test]
@@ -369,6 +424,7 @@ mod tests {
             entry("other", "Update", json!({"f:metadata": {}}), 2),
         ];
         let changed = differences(
+            SyncedKind::Workspace,
             &json!({"spec": {"env": [{"name": "A", "value": "1"}]}}),
             &json!({"spec": {"env": [{"name": "A", "value": "2"}]}}),
         );
@@ -376,7 +432,11 @@ mod tests {
             last_writer(&managed, &changed).as_deref(),
             Some("kubectl-edit")
         );
-        let removed = differences(&json!({"spec": {"image": "a"}}), &json!({"spec": {}}));
+        let removed = differences(
+            SyncedKind::Workspace,
+            &json!({"spec": {"image": "a"}}),
+            &json!({"spec": {}}),
+        );
         assert_eq!(last_writer(&managed, &removed).as_deref(), Some("other"));
         assert_eq!(last_writer(&managed[..1], &removed), None);
     }

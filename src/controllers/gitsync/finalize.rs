@@ -3,19 +3,25 @@
 //! Only then there is a finalizer: deleting a GitSync by mistake must not delete anybody's work, and a GitSync without
 //! one never hangs in deletion.
 
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
-use super::inventory::{self, StoreError};
+use super::apply;
+use super::dereference::{self, DereferenceError};
+use super::inventory::{self, Loaded, Order, StoreError};
 use super::live::{self, LiveError};
+use super::outcome::{self, Deleting};
 use super::prune::{self, PruneError, Pruned};
 use super::watch::Watched;
 use crate::api::GitSync;
 use crate::api::gitsync::DeletionPolicy;
 use crate::controllers::cache::Key;
 use crate::model::names::{GITSYNC_FINALIZER, GITSYNC_MANAGER};
-use crate::model::sync::PlannedDelete;
+use crate::model::sync::{Code, ObjectId, PlannedDelete, SourceError};
 
 /// Why a GitSync could not be ended, or its finalizer not be kept as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +35,12 @@ pub enum FinalizeError {
     /// It is not known what lives.
     #[error(transparent)]
     Live(#[from] LiveError),
-    /// An object could not be deleted.
-    #[error("{0}; to let the GitSync go without deleting its objects set spec.suspend: true")]
-    Prune(String, #[source] PruneError),
+    /// It is not known whether a namespace accepts us.
+    #[error(transparent)]
+    Namespace(#[from] DereferenceError),
+    /// The API server did not answer a delete.
+    #[error(transparent)]
+    Prune(#[from] PruneError),
 }
 
 /// What is to be done about the finalizer.
@@ -97,33 +106,89 @@ pub async fn set_finalizer(
     }
 }
 
-/// Deletes what the inventory lists, in the reverse order of applying. Returns how many are still going.
+/// Deletes what the inventory lists, in the reverse order of applying. The rules of pruning hold here too: nothing is
+/// deleted in a pass that had to rebuild the inventory, nor in a namespace that does not accept us any more; what is
+/// there is left to whoever administers it. Returns what is left to wait for.
 ///
 /// # Errors
-/// When one can't be deleted: the others were tried.
+/// When the API server does not answer.
 pub async fn delete_objects(
     client: &Client,
     watched: &Watched,
     gitsync: &GitSync,
-) -> Result<usize, FinalizeError> {
+) -> Result<Deleting, FinalizeError> {
     let key = Key::of(gitsync);
+    let mut left = Deleting::default();
     let loaded = inventory::load(client, gitsync).await?;
-    let ids = loaded.inventory.iter().map(|(id, _)| id.clone()).collect();
+    if loaded.inventory.is_rebuilt() {
+        return store_rebuilt(client, &key, loaded).await;
+    }
+    let ids: BTreeSet<ObjectId> = loaded.inventory.iter().map(|(id, _)| id.clone()).collect();
+    let closed = dereference::closed_namespaces(client, &key, &ids).await?;
+    let is_closed = |id: &ObjectId| {
+        id.namespace
+            .as_ref()
+            .is_some_and(|n| closed.contains_key(n))
+    };
+    left.left = closed.values().cloned().collect();
+    let ids = ids.into_iter().filter(|id| !is_closed(id)).collect();
     let alive = live::find_live(client, watched, ids).await?;
-    let mut going = 0;
-    let mut failure = None;
     for (id, live) in alive.into_iter().rev() {
-        let planned = PlannedDelete { id, uid: live.uid };
+        let planned = PlannedDelete {
+            id,
+            uid: live.uid.clone(),
+            takes_along: live.takes_along(),
+        };
         match prune::prune_one(client, &key, &planned).await {
-            Ok(Pruned::Marked | Pruned::Going) => going += 1,
+            Ok(Pruned::Marked | Pruned::Going) => {
+                left.going.push(outcome::going(&planned.id, Some(&live)));
+            }
             Ok(Pruned::Deleted | Pruned::NotOurs | Pruned::Kept) => {}
-            Err(error) => failure = Some(error),
+            Err(error) if apply::is_unavailable(error.client_error()) => return Err(error.into()),
+            Err(error) => left
+                .errors
+                .push(SourceError::new(Code::PruneFailed, error.message()).of(&planned.id)),
         }
     }
-    match failure {
-        Some(error) => Err(FinalizeError::Prune(error.message(), error)),
-        None => Ok(going),
+    Ok(left)
+}
+
+/// The next pass deletes by what is stored now. Where it can't be stored because the namespace itself is on its way out,
+/// the objects of other namespaces stay: nothing is deleted on the word of labels alone, and nothing hangs for ever.
+async fn store_rebuilt(
+    client: &Client,
+    key: &Key,
+    mut loaded: Loaded,
+) -> Result<Deleting, FinalizeError> {
+    // Narrowed: a shard that can't be read must not make the next pass rebuild it again.
+    match loaded.store.save(&loaded.inventory, Order::Narrow).await {
+        Ok(_) => {}
+        Err(StoreError::Write {
+            source: kube::Error::Api(status),
+            ..
+        }) if status.is_forbidden() && is_terminating(client, &key.namespace).await? => {
+            tracing::warn!(gitsync = %key, "the inventory is lost and the namespace goes: what was applied elsewhere stays");
+            return Ok(Deleting::default());
+        }
+        Err(error) => return Err(error.into()),
     }
+    Ok(Deleting {
+        errors: vec![SourceError::new(
+            Code::InventoryMissing,
+            "the inventory was missing and was rebuilt from the labels of live objects: nothing is deleted in this pass",
+        )],
+        ..Deleting::default()
+    })
+}
+
+async fn is_terminating(client: &Client, namespace: &str) -> Result<bool, FinalizeError> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let read = api.get_metadata_opt(namespace).await;
+    let found = read.map_err(|source| DereferenceError::ReadNamespace {
+        name: namespace.to_owned(),
+        source,
+    })?;
+    Ok(found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
 }
 
 #[cfg(test)]

@@ -47,5 +47,7 @@ pub fn live_of(metadata: &ObjectMeta) -> Live {
         deleting: metadata.deletion_timestamp.is_some(),
         labels: map(&metadata.labels),
         annotations: map(&metadata.annotations),
+        finalizers: metadata.finalizers.clone().unwrap_or_default(),
+        orphaned: false,
     }
 }

@@ -4,12 +4,14 @@
 //! narrow the inventory → report. The pure half (snapshot, plan, guard) lives in model/sync.rs and gitsync.
 
 mod apply;
+pub mod budget;
 mod context;
 pub mod dereference;
 mod fields;
 mod fights;
 mod finalize;
 pub mod inventory;
+pub mod keeper;
 pub mod kinds;
 mod live;
 mod outcome;
@@ -40,8 +42,12 @@ use tokio_util::sync::CancellationToken;
 use self::context::Context;
 use crate::api::GitSync;
 use crate::api::gitsync::SyncedKind;
-use crate::controllers::Shared;
 use crate::controllers::cache::{Key, counted};
+use crate::controllers::guard::{self, Guarded, Sentinel};
+use crate::controllers::{Shared, health};
+
+/// The name under which `/readyz` lists what is not seen yet.
+const CACHES: &str = "caches of gitsyncs";
 
 /// Runs the controller while this process leads.
 ///
@@ -66,17 +72,20 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
     let changed = predicates::generation
         .combine(predicates::annotations)
         .combine(predicates::finalizers);
-    let own = watcher::watcher(api(&shared), watcher::Config::default())
+    let (sentinel, news) = Sentinel::new("GitSync", shared.metrics.clone());
+    let guarded: Api<Guarded<GitSync>> = shared.config.scope.api(&shared.client);
+    let own = watcher::watcher(guarded, watcher::Config::default())
         .default_backoff()
         .filter_map(move |event| {
-            std::future::ready(
-                counted(event, "GitSync", &seen.shared.metrics).inspect(|event| {
+            let event = counted(event, "GitSync", &seen.shared.metrics)
+                .and_then(|event| sentinel.sift(event, |key| seen.gitsyncs.watched(key)))
+                .inspect(|event| {
                     seen.gitsyncs.take(event.clone());
                     if let Event::Delete(gone) = event {
                         seen.forget(&Key::of(gone));
                     }
-                }),
-            )
+                });
+            std::future::ready(event)
         })
         .map(Ok)
         .reflect(writer)
@@ -93,10 +102,22 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
             reconcile::error_policy,
             context.clone(),
         );
-    context.passes.drain(running, reader, &shutdown).await;
+    tokio::join!(
+        context.passes.drain(running, reader, &shutdown),
+        guard::tell(news, &shared, &shutdown),
+        report_caches(&context, &shutdown)
+    );
     watches.shutdown().await;
 }
 
-fn api(shared: &Shared) -> Api<GitSync> {
-    shared.config.scope.api(&shared.client)
+/// Says in `/readyz` which kinds were not listed yet.
+async fn report_caches(context: &Context, shutdown: &CancellationToken) {
+    let unseen = || {
+        let mut kinds = context.watched.unseen_kinds();
+        if !context.gitsyncs.is_ready() {
+            kinds.push("the GitSyncs themselves");
+        }
+        kinds
+    };
+    health::report_caches(&context.shared.health, CACHES, unseen, shutdown).await;
 }

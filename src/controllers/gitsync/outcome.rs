@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::api::gitsync::PruneBlocked;
-use crate::model::sync::SourceError;
+use crate::model::sync::{Live, ObjectId, SourceError};
 
 /// What a pass came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,36 @@ pub enum Ending {
     Failed(Failed),
     /// A commit was carried out, as far as it could be.
     Applied(Applied),
+    /// It is deleted, and its objects are not all gone yet.
+    Deleting(Deleting),
+}
+
+/// What keeps a GitSync that is deleted from being gone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Deleting {
+    /// Objects that are still being deleted, in words.
+    pub going: Vec<String>,
+    /// Why others are not.
+    pub errors: Vec<SourceError>,
+    /// Why what lives in some namespaces stays.
+    pub left: Vec<String>,
+}
+
+impl Deleting {
+    /// Whether there is nothing to wait for.
+    pub fn is_done(&self) -> bool {
+        self.going.is_empty() && self.errors.is_empty()
+    }
+}
+
+/// An object that is being deleted, and what holds it.
+pub fn going(id: &ObjectId, live: Option<&Live>) -> String {
+    match live.map(|live| live.finalizers.join(", ")) {
+        Some(finalizers) if !finalizers.is_empty() => {
+            format!("{id}, which finalizer {finalizers} holds")
+        }
+        _ => id.to_string(),
+    }
 }
 
 /// A pass that ended before anything could be applied.
@@ -58,11 +88,13 @@ pub struct Applied {
     /// How many objects are kept applied.
     pub objects: usize,
     /// Deletes that wait for approval.
-    pub blocked: Option<PruneBlocked>,
+    pub blocked: Option<Box<PruneBlocked>>,
     /// What is known of the history.
     pub history: History,
     /// Objects that somebody else changes back each time, in words.
     pub fights: Vec<String>,
+    /// What is wanted and is still being deleted, in words.
+    pub waiting: Vec<String>,
 }
 
 /// How many objects a pass wrote. Corrections of drift are no changes of the commit and do not count.

@@ -8,11 +8,13 @@ use jiff::Timestamp;
 use kube::runtime::events::EventType;
 
 use super::apply::{self, Applied, ApplyError, Written};
-use super::context::{Context, Memory, Tree};
+use super::context::{Context, Memory};
 use super::dereference::{self, DereferenceError};
 use super::inventory::{self, Order, Store, StoreError};
+use super::keeper::{self, KeeperError};
 use super::kinds;
 use super::live::{self, LiveError};
+use super::outcome;
 use super::prune::{self, PruneError, Pruned};
 use crate::api::GitSync;
 use crate::api::gitsync::PruneBlocked;
@@ -23,6 +25,9 @@ use crate::model::names::{APPROVE_PRUNE_ANNOTATION, ORIGIN_ANNOTATION};
 use crate::model::sync::{
     Change, Code, Guard, Inventory, Live, ObjectId, Plan, PlannedApply, Snapshot, SourceError,
 };
+
+/// Tries of one object while others write it too.
+const APPLY_TRIES: usize = 3;
 
 /// Why a tree could not be carried out to its end. What was done stays done; the next pass goes on.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +41,9 @@ pub enum CarryOutError {
     /// It is not known what lives.
     #[error(transparent)]
     Live(#[from] LiveError),
+    /// It is not known whose an object is.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
     /// The API server did not answer an apply.
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -55,6 +63,8 @@ pub struct Done {
     pub blocked: Option<PruneBlocked>,
     /// Objects that somebody changes back each time, in words.
     pub fights: Vec<String>,
+    /// What is wanted and is still being deleted, in words.
+    pub waiting: Vec<String>,
     /// Deletes are left that need a tree fetched anew.
     pub prune_again: bool,
 }
@@ -74,10 +84,10 @@ pub async fn carry_out(
     context: &Context,
     gitsync: &GitSync,
     memory: &mut Memory,
-    tree: &Tree,
+    admitted: &Snapshot,
     fresh: bool,
 ) -> Result<Done, CarryOutError> {
-    let mut pass = Pass::begin(context, gitsync, memory, &tree.admitted, fresh).await?;
+    let mut pass = Pass::begin(context, gitsync, memory, admitted, fresh).await?;
     pass.widen().await?;
     pass.apply().await?;
     pass.prune().await?;
@@ -123,7 +133,8 @@ impl<'a> Pass<'a> {
             .chain(loaded.inventory.iter().map(|(id, _)| id))
             .cloned()
             .collect();
-        let live = live::find_live(client, &context.watched, ids).await?;
+        let mut live = live::find_live(client, &context.watched, ids).await?;
+        keeper::note_orphans(client, &key, live.values_mut()).await?;
         let mut plan = plan(snapshot, &loaded.inventory, &live, settings(gitsync, &key));
         mark_origins(&mut plan, snapshot, &live, &gitsync.spec.url);
         drop_clean(&mut plan, memory, &live);
@@ -183,7 +194,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// One object, tried again once when somebody was faster.
+    /// One object, tried again after a look when somebody was faster.
     async fn apply_one(&mut self, planned: &PlannedApply) -> Result<Applied, ApplyError> {
         let id = &planned.object.id;
         // An object that somebody deleted by hand is a correction too.
@@ -203,16 +214,17 @@ impl<'a> Pass<'a> {
             .inventory
             .get(id)
             .is_some_and(crate::model::sync::InventoryEntry::is_applied);
+        let mut look = planned.uid.is_some() && !(known && planned.change == Change::Update);
         let (fights, now) = (&self.memory.fights, self.now);
         let client = &self.context.shared.client;
         let may_correct = |_: &str| fights.may_correct(id, now).is_ok();
-        let first = apply::apply_one(client, &source, planned, known, may_correct).await;
-        match first {
-            Err(error) if error.is_conflict() => {
-                apply::apply_one(client, &source, planned, false, may_correct).await
+        for _ in 1..APPLY_TRIES {
+            match apply::apply_one(client, &source, planned, look, may_correct).await {
+                Err(error) if error.is_conflict() => look = true,
+                other => return other,
             }
-            other => other,
         }
+        apply::apply_one(client, &source, planned, look, may_correct).await
     }
 
     /// Whether an object that we left is simply gone.
@@ -242,7 +254,7 @@ impl<'a> Pass<'a> {
         match correction {
             Some(what) if written.changed => self.note_correction(planned, &written, what).await,
             Some(_) => {}
-            None if planned.change == Change::Create => self.memory.counts.created += 1,
+            None if written.created => self.memory.counts.created += 1,
             None if written.changed => self.memory.counts.updated += 1,
             None => {}
         }
@@ -303,7 +315,9 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         self.done.prune_again = self.inventory.is_rebuilt();
-        let closed = self.closed_namespaces().await?;
+        let ids = self.plan.deletes.iter().map(|planned| &planned.id);
+        let client = &self.context.shared.client;
+        let closed = dereference::closed_namespaces(client, &self.key, ids).await?;
         for planned in &self.plan.deletes {
             let id = &planned.id;
             if let Some(refusal) = id.namespace.as_ref().and_then(|name| closed.get(name)) {
@@ -321,7 +335,9 @@ impl<'a> Pass<'a> {
                     self.deleted.insert(id.clone());
                 }
                 Ok(Pruned::Marked) => self.memory.counts.deleted += 1,
-                Ok(Pruned::Going | Pruned::Kept) => {}
+                Ok(Pruned::Going) => {}
+                // The next plan says why.
+                Ok(Pruned::Kept) => self.done.prune_again = true,
                 Err(error) if apply::is_unavailable(error.client_error()) => {
                     return Err(error.into());
                 }
@@ -334,25 +350,6 @@ impl<'a> Pass<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Other namespaces of the deletes that do not accept us any more, and why: nothing is deleted there either.
-    async fn closed_namespaces(&self) -> Result<BTreeMap<String, String>, CarryOutError> {
-        let others: BTreeSet<&String> = self
-            .plan
-            .deletes
-            .iter()
-            .filter_map(|planned| planned.id.namespace.as_ref())
-            .filter(|namespace| **namespace != self.key.namespace)
-            .collect();
-        let mut closed = BTreeMap::new();
-        for name in others {
-            let client = &self.context.shared.client;
-            if let Some(refusal) = dereference::refuse(client, &self.key, name).await? {
-                closed.insert(name.clone(), refusal);
-            }
-        }
-        Ok(closed)
     }
 
     async fn narrow(&mut self) -> Result<(), CarryOutError> {
@@ -381,6 +378,10 @@ impl<'a> Pass<'a> {
             Guard::Blocked(block) => Some(block.status()),
             _ => None,
         };
+        let waiting = self.plan.waiting.iter();
+        self.done.waiting = waiting
+            .map(|id| outcome::going(id, self.live.get(id)))
+            .collect();
         let errors = &mut self.done.errors;
         errors.extend(self.snapshot.errors.iter().cloned());
         errors.append(&mut self.plan.errors);

@@ -4,6 +4,7 @@ use kube::Client;
 use kube::api::{DeleteParams, Preconditions};
 
 use super::kinds;
+use crate::api::gitsync::SyncedKind;
 use crate::controllers::cache::Key;
 use crate::model::names::{PRUNE_ANNOTATION, RECONCILE_ANNOTATION};
 use crate::model::sync::{ObjectId, PlannedDelete};
@@ -82,6 +83,7 @@ pub async fn prune_one(
     let Some(live) = live else {
         return Ok(Pruned::NotOurs);
     };
+    let version = live.metadata.resource_version.clone();
     let live = kinds::live_of(&live.metadata);
     if live.uid != planned.uid || !live.is_owned_by(&key.namespace, &key.name) {
         return Ok(Pruned::NotOurs);
@@ -92,10 +94,15 @@ pub async fn prune_one(
     if live.deleting {
         return Ok(Pruned::Going);
     }
+    if live.takes_along() && !planned.takes_along {
+        // It came to this since the plan was made, and nobody approved it.
+        return Ok(Pruned::Kept);
+    }
+    let may_come_to_it = id.kind == SyncedKind::GitSync && !planned.takes_along;
     let parameters = DeleteParams {
         preconditions: Some(Preconditions {
             uid: Some(planned.uid.clone()),
-            resource_version: None,
+            resource_version: version.filter(|_| may_come_to_it),
         }),
         ..DeleteParams::background()
     };

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
 
 use super::context::{Asked, Context, Memory};
 use super::dereference::DereferenceError;
 use super::finalize::{self, FinalizeError, Stage};
-use super::outcome::{Counts, Ending, Failed, History, Outcome};
+use super::outcome::{Counts, Deleting, Ending, Failed, History, Outcome};
 use super::pass::CarryOutError;
 use super::report::{self, ReportError};
 use super::work::{Ended, Work};
 use crate::api::GitSync;
+use crate::controllers::apply::is_namespace_ending;
 use crate::controllers::cache::Key;
 use crate::controllers::passes::{PassError, Retry, chain};
 use crate::model::names::{FLUX_RECONCILE_REQUESTED_ANNOTATION, RECONCILE_REQUESTED_ANNOTATION};
@@ -50,12 +52,13 @@ impl SyncError {
             | Self::CarryOut(CarryOutError::Inventory(error)) => error.client_error(),
             Self::Finalize(FinalizeError::Live(error))
             | Self::CarryOut(CarryOutError::Live(error)) => Some(error.client_error()),
-            Self::Finalize(FinalizeError::Prune(_, error))
+            Self::Finalize(FinalizeError::Prune(error))
             | Self::CarryOut(CarryOutError::Prune(error)) => Some(error.client_error()),
+            Self::CarryOut(CarryOutError::Keeper(error)) => Some(&error.source),
             Self::CarryOut(CarryOutError::Apply(error)) => error.client_error(),
-            Self::Dereference(error) | Self::CarryOut(CarryOutError::Namespace(error)) => {
-                error.client_error()
-            }
+            Self::Dereference(error)
+            | Self::Finalize(FinalizeError::Namespace(error))
+            | Self::CarryOut(CarryOutError::Namespace(error)) => error.client_error(),
             Self::Report(ReportError::Write(source)) => Some(source),
             Self::Stopping => None,
         }
@@ -89,6 +92,7 @@ impl PassError for SyncError {
     fn retry(&self) -> Retry {
         match self.client_error() {
             Some(kube::Error::Api(status)) if status.is_conflict() => Retry::AtOnce,
+            Some(error) if is_namespace_ending(error) => Retry::Never,
             None if matches!(self, Self::Stopping) => Retry::AtOnce,
             _ => Retry::BackOff,
         }
@@ -96,7 +100,7 @@ impl PassError for SyncError {
 }
 
 /// One pass:
-/// 1. end it, or keep its finalizer as it should be,
+/// 1. end it and say what that waits for, or keep its finalizer as it should be,
 /// 2. dereference: times, webhook, Secret,
 /// 3. fetch, when it is time or somebody asked; else the tree that was read last holds,
 /// 4. admit: namespaces that don't accept it,
@@ -138,8 +142,13 @@ async fn one_pass(
     gitsync: &GitSync,
     memory: &mut Memory,
 ) -> Result<Action, SyncError> {
-    if let Some(action) = keep_finalizer(context, gitsync).await? {
-        return Ok(action);
+    match finalize::stage(gitsync) {
+        Stage::Alive => {}
+        _ if memory.let_go => return Ok(Action::await_change()),
+        Stage::Gone => return Ok(Action::await_change()),
+        Stage::Add => return keep_finalizer(context, gitsync, true).await,
+        Stage::Remove => return keep_finalizer(context, gitsync, false).await,
+        Stage::DeleteObjects => return end(context, gitsync, memory).await,
     }
     let asked = asked(gitsync);
     let echoed = gitsync
@@ -177,8 +186,7 @@ async fn one_pass(
             // The request is not carried out: it is taken up again with the pass, from a tree that is fetched again.
             memory.next_fetch = None;
             memory.cut_off = memory.cut_off.saturating_add(1);
-            // One lost call is made good at once; it is no news.
-            if memory.cut_off < 2 || error.retry() == Retry::AtOnce {
+            if is_no_news(context, gitsync, memory, &error) {
                 return Err(error);
             }
             outcome.webhook_path = gitsync.status.as_ref().and_then(|s| s.webhook_path.clone());
@@ -211,33 +219,83 @@ async fn one_pass(
     })
 }
 
-/// Step 1. `Some` when the pass ends here.
+/// One lost call is made good at once, and so are a few conflicts: nobody need hear of them.
+fn is_no_news(context: &Context, gitsync: &GitSync, memory: &Memory, error: &SyncError) -> bool {
+    let hurries = || error.retry() == Retry::AtOnce && context.passes.may_hurry(&Key::of(gitsync));
+    memory.cut_off < 2 || matches!(error, SyncError::Stopping) || hurries()
+}
+
+/// Step 1, while it lives, and when nothing is left of it.
 async fn keep_finalizer(
     context: &Context,
     gitsync: &GitSync,
-) -> Result<Option<Action>, FinalizeError> {
+    wanted: bool,
+) -> Result<Action, SyncError> {
     let client = &context.shared.client;
-    let wanted = match finalize::stage(gitsync) {
-        Stage::Alive => return Ok(None),
-        Stage::Gone => return Ok(Some(Action::await_change())),
-        Stage::Add => true,
-        Stage::Remove => false,
-        Stage::DeleteObjects => {
-            let going = finalize::delete_objects(client, &context.watched, gitsync).await?;
-            if going > 0 {
-                return Ok(Some(Action::requeue(GOING_LOOK)));
-            }
-            false
-        }
-    };
     match finalize::set_finalizer(client, gitsync, wanted).await? {
         // The pass goes on with the object that has it: its event is not waited for.
         Some(written) if written.metadata.deletion_timestamp.is_none() => {
             context.gitsyncs.wrote(written);
-            Ok(Some(Action::requeue(Duration::ZERO)))
+            Ok(Action::requeue(Duration::ZERO))
         }
-        _ => Ok(Some(Action::await_change())),
+        _ => Ok(Action::await_change()),
     }
+}
+
+/// Step 1 of one that was deleted, and its objects with it. What is in the way is told as in any other pass.
+async fn end(
+    context: &Context,
+    gitsync: &GitSync,
+    memory: &mut Memory,
+) -> Result<Action, SyncError> {
+    let client = &context.shared.client;
+    let (left, failure) = match finalize::delete_objects(client, &context.watched, gitsync).await {
+        Ok(done) if done.is_done() => {
+            for refusal in &done.left {
+                let note = format!("what was applied there stays: {refusal}");
+                let events = &context.shared.events;
+                events
+                    .publish(gitsync, EventType::Warning, "LeftBehind", refusal, &note)
+                    .await;
+            }
+            let action = keep_finalizer(context, gitsync, false).await?;
+            memory.let_go = true;
+            return Ok(action);
+        }
+        Ok(left) => (left, None),
+        Err(error) => {
+            let error = SyncError::from(error);
+            memory.cut_off = memory.cut_off.saturating_add(1);
+            if is_no_news(context, gitsync, memory, &error) {
+                return Err(error);
+            }
+            let left = Deleting {
+                errors: vec![error.report()],
+                ..Deleting::default()
+            };
+            (left, Some(error))
+        }
+    };
+    let wait = if left.errors.is_empty() {
+        GOING_LOOK
+    } else {
+        let backoff = context.shared.config.backoff;
+        memory.retries = memory.retries.saturating_add(1);
+        backoff.delay(memory.retries, rand::random())
+    };
+    let outcome = Outcome {
+        generation: gitsync.metadata.generation.unwrap_or_default(),
+        handled_request: None,
+        webhook_path: gitsync.status.as_ref().and_then(|s| s.webhook_path.clone()),
+        result: Ending::Deleting(left),
+    };
+    let reported = report::report(context, gitsync, &outcome).await;
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    reported?;
+    memory.cut_off = 0;
+    Ok(Action::requeue(wait))
 }
 
 fn asked(gitsync: &GitSync) -> Asked {

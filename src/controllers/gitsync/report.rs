@@ -52,6 +52,11 @@ pub async fn report(
             "applied a commit"
         );
     }
+    context
+        .shared
+        .events
+        .unreadable(gitsync, &before.unreadable)
+        .await;
     for event in events(&before, &after, outcome) {
         context
             .shared

@@ -62,6 +62,16 @@ impl Requests {
         true
     }
 
+    /// Asks for a look without a fetch, of a controller here. `false` when none would act.
+    #[must_use]
+    pub fn ask_look(&self, key: Key) -> bool {
+        let attached = self.0.attached.load(Ordering::Acquire);
+        if attached {
+            self.wake(key);
+        }
+        attached
+    }
+
     /// Asks for a look without a fetch.
     pub fn wake(&self, key: Key) {
         lock(&self.0.wakes).insert(key);

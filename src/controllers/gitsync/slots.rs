@@ -7,10 +7,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Fetches at the same time of those whose last one was good.
-const FAST: usize = 16;
-/// Fetches at the same time of those whose last one failed.
-const SLOW: usize = 4;
+/// The share of all fetches that those have whose last one failed: one of so many.
+const SLOW_SHARE: usize = 3;
 
 /// The two lanes.
 #[derive(Debug)]
@@ -19,19 +17,20 @@ pub struct Slots {
     slow: Arc<Semaphore>,
 }
 
-impl Default for Slots {
-    fn default() -> Self {
-        Self {
-            fast: Arc::new(Semaphore::new(FAST)),
-            slow: Arc::new(Semaphore::new(SLOW)),
-        }
-    }
-}
-
 /// Held while a fetch runs.
 pub type Slot = OwnedSemaphorePermit;
 
 impl Slots {
+    /// Lanes for so many fetches at the same time; no lane is without room.
+    pub fn new(fetches: u16) -> Self {
+        let fetches = usize::from(fetches).max(2);
+        let slow = (fetches / SLOW_SHARE).max(1);
+        Self {
+            fast: Arc::new(Semaphore::new(fetches - slow)),
+            slow: Arc::new(Semaphore::new(slow)),
+        }
+    }
+
     /// Waits for a slot. `None` never comes: the lanes are not closed.
     pub async fn take(&self, failed_before: bool) -> Option<Slot> {
         let lane = if failed_before {
@@ -51,13 +50,26 @@ mod tests {
 
     #[tokio::test]
     async fn remotes_that_stall_leave_room_for_those_that_answer() {
-        let slots = Slots::default();
+        let slots = Slots::new(6);
         let mut stalled = Vec::new();
-        for _ in 0..SLOW {
+        for _ in 0..2 {
             stalled.push(slots.take(true).await);
         }
         let another = tokio::time::timeout(Duration::from_millis(20), slots.take(true)).await;
         assert!(another.is_err(), "the slow lane is full");
         assert!(slots.take(false).await.is_some());
+    }
+
+    #[test]
+    fn there_are_never_more_fetches_than_allowed_and_each_lane_has_one() {
+        for fetches in 2..40 {
+            let slots = Slots::new(fetches);
+            let (fast, slow) = (
+                slots.fast.available_permits(),
+                slots.slow.available_permits(),
+            );
+            assert_eq!(fast + slow, usize::from(fetches));
+            assert!(slow >= 1 && fast >= slow);
+        }
     }
 }

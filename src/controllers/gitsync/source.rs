@@ -2,7 +2,7 @@
 //!
 //! The repositories are a cache: each may be deleted at any time, and those of GitSyncs that are gone are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use super::context::{Context, Tree};
 use super::dereference::{Access, Login};
 use super::outcome::History;
 use crate::api::GitSync;
+use crate::controllers::cache::Key;
+use crate::gitsync::disk::bytes_of;
 use crate::gitsync::fetch::{self, Credentials, FetchError, FetchLimits, FetchRequest};
 use crate::gitsync::rules::{ObjectRules, TreeLimits, TreeRules};
 use crate::gitsync::snapshot::{self, Readings};
@@ -49,16 +51,20 @@ pub async fn fetch(
 ) -> Result<Fetched, SourceError> {
     let state = &context.shared.config.state_dir;
     let commit = known.map(|tree| tree.read.commit.clone());
-    let (request, credentials) = request(state, gitsync, access, timeout, commit)?;
+    let (mut request, credentials) = request(state, gitsync, access, timeout, commit)?;
     let fetched = {
         // Held while the fetch runs: see the lanes.
         let _slot = context.slots.take(failed_before).await;
-        context
-            .worker
-            .fetch(&request, credentials.as_ref())
-            .await
-            .map_err(|error| report(&error))?
+        request.limits = context.budget.fetch_limits();
+        request.tree.limits.total_bytes = context.budget.tree_bytes();
+        let fetched = context.worker.fetch(&request, credentials.as_ref()).await;
+        measure(context, gitsync, &request).await;
+        fetched.map_err(|error| report(&error))?
     };
+    if let Some(tree) = &fetched.tree {
+        let bytes = tree.files.iter().map(|file| file.content.len() as u64);
+        context.budget.take_tree(&Key::of(gitsync), bytes.sum())?;
+    }
     let history = history(&request, &fetched);
     let (snapshot, readings) = match (fetched.tree, known) {
         (Some(tree), known) => {
@@ -85,6 +91,15 @@ pub async fn fetch(
         readings,
         history,
     })
+}
+
+/// Notes how large the repository is now, whatever became of the fetch.
+async fn measure(context: &Context, gitsync: &GitSync, request: &FetchRequest) {
+    let folder = request.repository.clone();
+    let bytes = tokio::task::spawn_blocking(move || bytes_of(&folder)).await;
+    if let (Ok(bytes), Some(uid)) = (bytes, &gitsync.metadata.uid) {
+        context.budget.measured(uid, bytes);
+    }
 }
 
 /// What to fetch for a GitSync, and where to. `known` is a commit whose tree the caller holds already.
@@ -195,9 +210,13 @@ pub async fn sweep_for_ever(context: Arc<Context>) {
             .filter_map(|gitsync| gitsync.metadata.uid.clone())
             .collect();
         let folder = folder(&context.shared.config.state_dir);
-        let swept = tokio::task::spawn_blocking(move || sweep(&folder, &kept)).await;
+        let swept = tokio::task::spawn_blocking(move || {
+            sweep(&folder, &kept)?;
+            Ok::<_, std::io::Error>(sizes(&folder))
+        })
+        .await;
         match swept {
-            Ok(Ok(())) => {}
+            Ok(Ok(sizes)) => context.budget.measured_all(sizes),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "failed to delete repositories that nobody uses")
             }
@@ -205,6 +224,18 @@ pub async fn sweep_for_ever(context: Arc<Context>) {
         }
         let _ = tokio::time::timeout(SWEEP_EVERY, context.gone.notified()).await;
     }
+}
+
+/// The sizes of all repositories, by the UID of their GitSync.
+fn sizes(folder: &Path) -> HashMap<String, u64> {
+    let mut sizes = HashMap::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if let Some((uid, _)) = name.to_string_lossy().split_once(SUFFIX) {
+            *sizes.entry(uid.to_owned()).or_default() += bytes_of(&entry.path());
+        }
+    }
+    sizes
 }
 
 /// A name begins with the UID: `<uid>.git` and what the fetch keeps beside it.

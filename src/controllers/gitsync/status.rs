@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::outcome::{Applied, Ending, Failed, History, Outcome};
+use super::outcome::{Applied, Deleting, Ending, Failed, History, Outcome};
 use crate::api::gitsync::{GitSyncStatus, HistoryEntry, SyncError};
 use crate::model::sync::{Code, Retry, SourceError};
 
@@ -15,6 +15,8 @@ use crate::model::sync::{Code, Retry, SourceError};
 const MAX_ERRORS: usize = 50;
 /// Longest message of one error or condition, in bytes.
 const MAX_MESSAGE: usize = 1024;
+/// Objects that a condition names.
+const MAX_NAMES: usize = 5;
 /// Revisions that are remembered.
 const MAX_HISTORY: usize = 5;
 
@@ -52,6 +54,8 @@ impl ConditionType {
 /// The status after a pass, from the one before it.
 pub fn next_status(before: &GitSyncStatus, outcome: &Outcome, now: Timestamp) -> GitSyncStatus {
     let mut status = before.clone();
+    // What could not be read is not written again.
+    status.unreadable.clear();
     status.observed_generation = Some(outcome.generation);
     status.webhook_path.clone_from(&outcome.webhook_path);
     if let Some(handled) = &outcome.handled_request {
@@ -67,6 +71,7 @@ pub fn next_status(before: &GitSyncStatus, outcome: &Outcome, now: Timestamp) ->
         Ending::Suspended => suspended(&mut conditions),
         Ending::Failed(failed) => after_failure(&mut status, &mut conditions, failed),
         Ending::Applied(applied) => after_apply(&mut status, &mut conditions, applied),
+        Ending::Deleting(deleting) => while_deleting(&mut status, &mut conditions, deleting),
     }
     status.conditions = conditions.after;
     status
@@ -84,6 +89,29 @@ fn suspended(conditions: &mut Conditions<'_>) {
     }
     conditions.keep(ConditionType::PruneBlocked);
     conditions.keep(ConditionType::HistoryRewritten);
+    conditions.keep(ConditionType::FightDetected);
+}
+
+/// A deletion that takes long says what it waits for, and how to end it without.
+fn while_deleting(
+    status: &mut GitSyncStatus,
+    conditions: &mut Conditions<'_>,
+    deleting: &Deleting,
+) {
+    set_errors(status, &deleting.errors);
+    let mut parts = Vec::new();
+    if !deleting.going.is_empty() {
+        let count = objects(deleting.going.len());
+        parts.push(format!("waits for {count}: {}", some(&deleting.going)));
+    }
+    if let Some(first) = deleting.errors.first() {
+        parts.push(format!("{}: {first}", errors(deleting.errors.len())));
+    }
+    let message = format!(
+        "deleted, and its objects with it: {}. To let it go and keep what is left of them set spec.deletionPolicy: Orphan",
+        parts.join("; ")
+    );
+    conditions.not_ready(false, "Deleting", &message);
 }
 
 fn after_failure(status: &mut GitSyncStatus, conditions: &mut Conditions<'_>, failed: &Failed) {
@@ -98,6 +126,8 @@ fn after_failure(status: &mut GitSyncStatus, conditions: &mut Conditions<'_>, fa
     conditions.not_ready(stalled, reason, &headline(&failed.error));
     // The set that waits is bound to a commit that was not looked at again: it still waits.
     conditions.keep(ConditionType::PruneBlocked);
+    // Nothing was looked at that could have ended a fight.
+    conditions.keep(ConditionType::FightDetected);
     conditions.history(&failed.history);
 }
 
@@ -107,7 +137,7 @@ fn after_apply(status: &mut GitSyncStatus, conditions: &mut Conditions<'_>, appl
         status.last_attempted_revision = Some(applied.revision.clone());
     }
     status.objects = Some(to_u32(applied.objects));
-    status.prune_blocked.clone_from(&applied.blocked);
+    status.prune_blocked = applied.blocked.as_deref().cloned();
     note_history(status, applied);
     let errors: Vec<SourceError> = applied
         .fetch_error
@@ -186,17 +216,42 @@ fn verdict(applied: &Applied) -> Option<Verdict> {
             message: format!("{}; {} stays applied", headline(error), applied.revision),
         });
     }
-    let first = applied.errors.first()?;
-    // One file is named; the rest is in status.errors.
-    Some(Verdict {
-        stalled: applied.errors.iter().all(|e| !is_retried(e)),
-        reason: "PartiallyApplied",
-        message: format!(
-            "applied {} but for {}: {first}",
-            applied.revision,
-            errors(count)
-        ),
-    })
+    let waiting = match applied.waiting.len() {
+        0 => None,
+        count => Some(format!(
+            "waits until {} that is being deleted is gone, to make it anew: {}",
+            objects(count),
+            some(&applied.waiting)
+        )),
+    };
+    match (applied.errors.first(), waiting) {
+        (None, None) => None,
+        (None, Some(waiting)) => Some(Verdict {
+            stalled: false,
+            reason: "WaitingForDeletion",
+            message: format!("applied {}, but {waiting}", applied.revision),
+        }),
+        // One file is named; the rest is in status.errors.
+        (Some(first), waiting) => Some(Verdict {
+            stalled: waiting.is_none() && applied.errors.iter().all(|e| !is_retried(e)),
+            reason: "PartiallyApplied",
+            message: format!(
+                "applied {} but for {}: {first}{}",
+                applied.revision,
+                errors(count),
+                waiting.map_or_else(String::new, |text| format!("; it also {text}"))
+            ),
+        }),
+    }
+}
+
+/// The first few of a list.
+fn some(names: &[String]) -> String {
+    let shown: Vec<&str> = names.iter().take(MAX_NAMES).map(String::as_str).collect();
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
 }
 
 fn is_retried(error: &SourceError) -> bool {
@@ -217,7 +272,10 @@ fn set_errors(status: &mut GitSyncStatus, errors: &[SourceError]) {
         .take(MAX_ERRORS)
         .map(|error| {
             let mut shown = SyncError::from(error);
+            // Names and paths are as long as a stranger wrote them, and a status that is too large is not stored at all.
             shown.message = cut(&shown.message).to_owned();
+            shown.file = shown.file.as_deref().map(cut).map(ToOwned::to_owned);
+            shown.object = shown.object.as_deref().map(cut).map(ToOwned::to_owned);
             shown
         })
         .collect();

@@ -3,7 +3,7 @@
 //! Metadata only: a change of what Git sets moves the generation, the labels or the annotations. A change that we made
 //! ourselves wakes nobody, and neither does one of status.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
@@ -28,7 +28,9 @@ pub struct Watched {
     kinds: Mutex<HashMap<SyncedKind, HashMap<ObjectId, Seen>>>,
     /// Resource versions that our own writes made and the watch has not shown yet.
     expected: Mutex<HashMap<ObjectId, String>>,
-    /// How many kinds were listed whole.
+    /// The kinds that were listed whole.
+    listed: Mutex<HashSet<SyncedKind>>,
+    /// How many these are.
     ready: signal::Sender<usize>,
 }
 
@@ -51,6 +53,7 @@ impl Watched {
             scope,
             kinds: Mutex::default(),
             expected: Mutex::default(),
+            listed: Mutex::default(),
             ready: signal::Sender::new(0),
         }
     }
@@ -82,6 +85,15 @@ impl Watched {
         if let Some(kind) = lock(&self.kinds).get_mut(&id.kind) {
             kind.remove(id);
         }
+    }
+
+    /// The kinds that were not listed yet.
+    pub fn unseen_kinds(&self) -> Vec<&'static str> {
+        let kinds = lock(&self.listed);
+        let unseen = SyncedKind::IN_ORDER
+            .into_iter()
+            .filter(|kind| !kinds.contains(kind));
+        unseen.map(|kind| kind.name()).collect()
     }
 
     /// Waits until every kind was listed once.
@@ -141,10 +153,13 @@ impl Watched {
     /// A kind was listed anew: what is not in the list is gone.
     fn listed(&self, kind: SyncedKind, listed: HashMap<ObjectId, Seen>) -> Vec<Key> {
         let before = lock(&self.kinds).insert(kind, listed.clone());
-        let Some(before) = before else {
+        // A write of ours may have made an entry of the kind before.
+        let is_first = lock(&self.listed).insert(kind);
+        if is_first {
             self.ready.send_modify(|count| *count += 1);
             return Vec::new();
-        };
+        }
+        let before = before.unwrap_or_default();
         let changed = |(id, seen): (&ObjectId, &Seen)| {
             (listed.get(id).map(|now| &now.live) != Some(&seen.live))
                 .then(|| owner(&seen.live))

@@ -12,10 +12,10 @@ use super::pass::{self, Done};
 use super::reconcile::SyncError;
 use super::source;
 use crate::api::GitSync;
-use crate::controllers::backoff::BackoffSettings;
+use crate::controllers::backoff::{BackoffSettings, jittered};
 use crate::controllers::cache::Key;
 use crate::model::names::APPROVE_PRUNE_ANNOTATION;
-use crate::model::sync::{Code, Retry, SourceError};
+use crate::model::sync::{Code, Retry, Snapshot, SourceError};
 
 /// A corrected Secret is seen within this, however long the wait for the next try is.
 const SECRET_LOOK: Duration = Duration::from_secs(60);
@@ -104,11 +104,15 @@ impl Work<'_> {
                 });
             return Ok(failed(error, Some(self.next_look(times))));
         };
-        if tree.admitted.path_missing {
-            return Ok(self.path_missing(&tree, history, times));
+        // In each pass, not only after a fetch: drift is not repaired either where we are not accepted any more.
+        let client = &self.context.shared.client;
+        let admitted = dereference::admit(client, self.gitsync, &tree.read).await?;
+        if admitted.path_missing {
+            return Ok(self.path_missing(&admitted, history, times));
         }
-        let done = pass::carry_out(self.context, self.gitsync, self.memory, &tree, fresh).await?;
-        Ok(self.applied(&tree, history, done, times))
+        let done =
+            pass::carry_out(self.context, self.gitsync, self.memory, &admitted, fresh).await?;
+        Ok(self.applied(&admitted, history, done, times))
     }
 
     /// Whether to ask the remote: because somebody asked, something changed, or it is time.
@@ -166,13 +170,10 @@ impl Work<'_> {
         };
         match fetched {
             Ok(fetched) => {
-                let client = &self.context.shared.client;
-                let admitted = dereference::admit(client, self.gitsync, &fetched.snapshot).await?;
                 self.memory.tree = Some(Tree {
                     generation,
                     read: fetched.snapshot,
                     readings: fetched.readings,
-                    admitted,
                 });
                 self.memory.fetch_error = None;
                 self.memory.failures = 0;
@@ -181,22 +182,27 @@ impl Work<'_> {
                     .annotations()
                     .get(APPROVE_PRUNE_ANNOTATION)
                     .cloned();
-                self.memory.next_fetch = self.after(jittered(times.interval));
+                self.memory.next_fetch = self.after(jittered(times.interval, rand::random()));
                 Ok((true, fetched.history))
             }
             Err(error) => {
-                tracing::warn!(gitsync = %Key::of(self.gitsync), %error, "a fetch failed");
-                let settings = BackoffSettings {
-                    first: self.context.shared.config.backoff.first,
-                    most: times.retry_interval,
-                };
-                let wait = settings.delay(self.memory.failures, rand::random());
-                self.memory.failures = self.memory.failures.saturating_add(1);
-                self.memory.fetch_error = Some(error);
-                self.memory.next_fetch = self.after(wait);
+                self.put_off(error, times);
                 Ok((false, History::Same))
             }
         }
+    }
+
+    /// Remembers why a fetch failed, and when the next one is due.
+    fn put_off(&mut self, error: SourceError, times: Times) {
+        tracing::warn!(gitsync = %Key::of(self.gitsync), %error, "a fetch failed");
+        let settings = BackoffSettings {
+            first: self.context.shared.config.backoff.first,
+            most: times.retry_interval,
+        };
+        let wait = settings.delay(self.memory.failures, rand::random());
+        self.memory.failures = self.memory.failures.saturating_add(1);
+        self.memory.fetch_error = Some(error);
+        self.memory.next_fetch = self.after(wait);
     }
 
     /// The tree that was read last, if it was under this very spec.
@@ -226,34 +232,34 @@ impl Work<'_> {
         }
     }
 
-    fn path_missing(&self, tree: &Tree, history: History, times: Times) -> Ended {
+    fn path_missing(&self, tree: &Snapshot, history: History, times: Times) -> Ended {
         let path = self.gitsync.spec.path.as_deref().unwrap_or_default();
         let error = SourceError::new(
             Code::PathNotFound,
             format!(
                 "spec.path '{path}' is not in {}: nothing was applied or deleted; correct the path, or bring the folder back",
-                tree.admitted.revision
+                tree.revision
             ),
         );
         Ended {
             webhook_path: None,
             ending: Ending::Failed(Failed {
                 error,
-                attempted: Some(tree.admitted.revision.clone()),
-                others: tree.admitted.errors.clone(),
+                attempted: Some(tree.revision.clone()),
+                others: tree.errors.clone(),
                 history,
             }),
             wait: Some(self.next_look(times)),
         }
     }
 
-    fn applied(&mut self, tree: &Tree, history: History, done: Done, times: Times) -> Ended {
+    fn applied(&mut self, tree: &Snapshot, history: History, done: Done, times: Times) -> Ended {
         let retries = done
             .errors
             .iter()
             .any(|error| matches!(error.code.retry(), Retry::BackOff | Retry::NextPass));
         let mut wait = self.next_look(times);
-        if retries || done.prune_again {
+        if retries || done.prune_again || !done.waiting.is_empty() {
             let again = self
                 .context
                 .shared
@@ -271,15 +277,16 @@ impl Work<'_> {
         Ended {
             webhook_path: None,
             ending: Ending::Applied(Applied {
-                revision: tree.admitted.revision.clone(),
+                revision: tree.revision.clone(),
                 at: self.now,
                 fetch_error: self.memory.fetch_error.clone(),
                 errors: done.errors,
                 counts: self.memory.counts,
                 objects: done.objects,
-                blocked: done.blocked,
+                blocked: done.blocked.map(Box::new),
                 history,
                 fights: done.fights,
+                waiting: done.waiting,
             }),
             wait: Some(wait),
         }
@@ -308,11 +315,6 @@ fn add_error(ended: &mut Ended, error: SourceError) {
             SourceError::sort(&mut applied.errors);
         }
         Ending::Failed(failed) => failed.others.push(error),
-        Ending::Suspended => {}
+        Ending::Suspended | Ending::Deleting(_) => {}
     }
-}
-
-/// Between 90 % and 110 %: those that were made together do not fetch together for ever.
-fn jittered(interval: Duration) -> Duration {
-    interval.mul_f64(0.9 + 0.2 * rand::random::<f64>())
 }

@@ -6,14 +6,17 @@
 
 use std::cmp::Reverse;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
 use crate::controllers::apply::{ApplyError, Ownership, Parent, ownership};
 use crate::controllers::cache::Key;
+use crate::controllers::supervisor::authority::PublicKeyDigest;
 use crate::controllers::workspace::Context;
 use crate::controllers::workspace::observe::Seen;
 use crate::controllers::workspace::plan::Plan;
 use crate::model::evidence;
+use crate::model::names::OWNER_ANNOTATION;
 use crate::model::revision::superseded;
 use crate::model::workspace::Identity;
 use crate::render::Resources;
@@ -25,6 +28,8 @@ pub struct Outcome {
     pub error: Option<ApplyError>,
     /// Dead pods that were deleted.
     pub deleted_pods: u32,
+    /// The key of the first process, as its Secret names it.
+    pub public_key: Option<PublicKeyDigest>,
 }
 
 impl Outcome {
@@ -51,16 +56,25 @@ pub async fn apply(
     let mut outcome = Outcome::default();
     let deployment = match &plan.resources {
         Some(resources) => {
-            let prepared = outcome.keep(prepare(context, parent, identity, resources).await);
+            let prepared = prepare(context, parent, identity, resources).await;
+            outcome.public_key = prepared.as_ref().ok().copied();
+            let prepared = outcome.keep(prepared.map(drop));
             let pinned = prepared && outcome.keep(pin(context, parent, plan).await);
-            let may_go_on = pinned || !starts(resources, before);
-            may_go_on.then_some(&resources.deployment)
+            let may_go_on = pinned || !starts(&resources.deployment, before);
+            (may_go_on && !plan.leaves_deployment).then_some(&resources.deployment)
         }
-        None => plan.deployment_alone.as_ref(),
+        None => {
+            let guarded = outcome.keep(guard(context, parent, plan).await);
+            let alone = plan.deployment_alone.as_ref();
+            alone.filter(|deployment| guarded || !starts(deployment, before))
+        }
     };
     if let Some(deployment) = deployment {
         let applied = context.children.deployments.apply(parent, deployment).await;
         outcome.keep(applied.map(drop));
+    }
+    if outcome.error.is_none() {
+        outcome.keep(relabel_pins(context, parent, before).await);
     }
     if outcome.error.is_none() {
         let cleared = clear(context, parent, identity, before).await;
@@ -76,7 +90,7 @@ async fn prepare(
     parent: &Parent,
     identity: &Identity,
     resources: &Resources,
-) -> Result<(), ApplyError> {
+) -> Result<PublicKeyDigest, ApplyError> {
     let children = &context.children;
     children
         .service_accounts
@@ -86,7 +100,9 @@ async fn prepare(
         .network_policies
         .apply(parent, &resources.network_policy)
         .await?;
-    children.volumes.adopt(&resources.volume).await?;
+    let volume = &resources.volume;
+    let is_of_owner = |live: &PersistentVolumeClaim| owner_of(live) == owner_of(volume);
+    children.volumes.adopt(volume, is_of_owner).await?;
     match &resources.service {
         Some(service) => {
             children.services.apply(parent, service).await?;
@@ -100,6 +116,27 @@ async fn prepare(
             }
         }
     }
+    let name = identity.name.supervisor();
+    let seen = children
+        .keys
+        .get(&Key::new(&parent.key.namespace, name.as_str()));
+    let now = context.shared.clock.now();
+    context
+        .keys
+        .of_workspace(parent, identity, &name, seen.as_deref(), now)
+        .await
+}
+
+/// Whose a claim is, as we wrote it down.
+fn owner_of(claim: &PersistentVolumeClaim) -> Option<&String> {
+    claim.metadata.annotations.as_ref()?.get(OWNER_ANNOTATION)
+}
+
+async fn guard(context: &Context, parent: &Parent, plan: &Plan) -> Result<(), ApplyError> {
+    if let Some(policy) = &plan.guard {
+        let policies = &context.children.network_policies;
+        policies.apply(parent, policy).await?;
+    }
     Ok(())
 }
 
@@ -110,9 +147,19 @@ async fn pin(context: &Context, parent: &Parent, plan: &Plan) -> Result<(), Appl
     Ok(())
 }
 
+/// A pin is written once, so a pass does not apply it again; but without its labels no cache shows it.
+async fn relabel_pins(context: &Context, parent: &Parent, before: &Seen) -> Result<(), ApplyError> {
+    for pin in &before.revisions {
+        if ownership(parent, pin) == Ownership::Ours && !parent.has_labelled(pin) {
+            context.children.revisions.relabel(parent, pin).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether the Deployment would make a pod where there is none.
-fn starts(resources: &Resources, before: &Seen) -> bool {
-    let wanted = resources.deployment.spec.as_ref().and_then(|s| s.replicas);
+fn starts(deployment: &Deployment, before: &Seen) -> bool {
+    let wanted = deployment.spec.as_ref().and_then(|s| s.replicas);
     wanted.unwrap_or(0) > 0 && before.facts().replicas().unwrap_or(0) == 0
 }
 
@@ -177,7 +224,16 @@ pub fn as_evidence(error: &ApplyError, while_stopping: bool) -> evidence::ApplyE
         .map(|cause| cause.field.clone())
         .filter(|field| !field.is_empty());
     let (code, reason, message) = match (error, status) {
-        (ApplyError::Foreign { .. }, _) => (Some(409), "Foreign".to_owned(), error.to_string()),
+        (ApplyError::Foreign { .. }, _) => (
+            Some(409),
+            evidence::ApplyError::FOREIGN.to_owned(),
+            error.to_string(),
+        ),
+        (ApplyError::Leftover { .. }, _) => (
+            None,
+            evidence::ApplyError::LEFTOVER.to_owned(),
+            error.to_string(),
+        ),
         (_, Some(status)) => (
             Some(status.code),
             status.reason.clone(),

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
 use kube::{Client, Resource};
 use serde::Serialize;
 
@@ -15,7 +17,8 @@ use crate::api::Workspace;
 use crate::controllers::Shared;
 use crate::controllers::apply::Writer;
 use crate::controllers::cache::{Cache, Cached, Key};
-use crate::model::names::WORKSPACE_MANAGER;
+use crate::controllers::workspace::hints::{About, Hints};
+use crate::model::names::{GIT_CREDENTIALS, USE_LABEL, WORKSPACE_MANAGER};
 
 /// A writer, with its cache, of each kind of child.
 pub struct Children {
@@ -33,8 +36,14 @@ pub struct Children {
     pub deployments: Writer<Deployment>,
     /// Pods: looked at, and deleted when dead.
     pub pods: Writer<Pod>,
+    /// Secrets with the keys of supervisors: what they say of themselves, nothing of what is in them.
+    pub keys: Arc<Cache<PartialObjectMeta<Secret>>>,
+    /// Secrets with Git credentials, in the same way. They are other people's.
+    pub credentials: Arc<Cache<PartialObjectMeta<Secret>>>,
     /// ReplicaSets: looked at only.
     pub replica_sets: Arc<Cache<ReplicaSet>>,
+    /// What others say about pods and volumes. Nothing waits for it.
+    pub hints: Arc<Hints>,
 }
 
 /// Objects of Workspaces to look at again.
@@ -43,15 +52,22 @@ pub type Triggers = SelectAll<BoxStream<'static, ObjectRef<Workspace>>>;
 impl Children {
     /// Nothing seen yet.
     pub fn new(shared: &Shared) -> Self {
+        let volumes: Writer<PersistentVolumeClaim> =
+            writer(shared).never_changes(&["spec", "storageClassName"]);
+        let pods: Writer<Pod> = writer(shared);
+        let hints = Hints::new(pods.cache().clone(), volumes.cache().clone());
         Self {
             service_accounts: writer(shared),
             network_policies: writer(shared),
-            volumes: writer(shared),
+            volumes,
             services: writer(shared),
             revisions: writer(shared),
             deployments: writer(shared),
-            pods: writer(shared),
+            pods,
+            keys: Arc::default(),
+            credentials: Arc::default(),
             replica_sets: Arc::default(),
+            hints: Arc::new(hints),
         }
     }
 
@@ -72,10 +88,20 @@ impl Children {
             shared.metrics.clone(),
         );
         all.push(triggers(sets).boxed());
+        let keys = secrets(shared, &self.keys, shared.config.scope.children());
+        all.push(triggers(keys).boxed());
+        let labels = format!("{USE_LABEL}={GIT_CREDENTIALS}");
+        let config = watcher::Config::default().labels(&labels);
+        // They are looked at when a workspace starts: a change of them wakes nobody.
+        let credentials = secrets(shared, &self.credentials, config);
+        let silent = credentials.filter_map(|_| std::future::ready(None));
+        all.push(silent.boxed());
+        all.push(self.hints.watch(shared, About::Pod).boxed());
+        all.push(self.hints.watch(shared, About::Claim).boxed());
         all
     }
 
-    /// The kinds whose first list is not there yet.
+    /// The kinds of children whose first list is not there yet.
     pub fn unseen_kinds(&self) -> Vec<&'static str> {
         let mut unseen = Vec::new();
         let mut check = |kind, is_ready: bool| {
@@ -91,6 +117,10 @@ impl Children {
         check("Deployment", self.deployments.cache().is_ready());
         check("Pod", self.pods.cache().is_ready());
         check("ReplicaSet", self.replica_sets.is_ready());
+        check(
+            "Secret",
+            self.keys.is_ready() && self.credentials.is_ready(),
+        );
         unseen
     }
 
@@ -104,6 +134,8 @@ impl Children {
         self.deployments.cache().wait_until_ready().await;
         self.pods.cache().wait_until_ready().await;
         self.replica_sets.wait_until_ready().await;
+        self.keys.wait_until_ready().await;
+        self.credentials.wait_until_ready().await;
     }
 }
 
@@ -138,6 +170,16 @@ where
         shared.config.scope.api(&shared.client),
         shared.config.scope.children(),
     ))
+}
+
+fn secrets(
+    shared: &Shared,
+    cache: &Arc<Cache<PartialObjectMeta<Secret>>>,
+    config: watcher::Config,
+) -> BoxStream<'static, Arc<PartialObjectMeta<Secret>>> {
+    let api = shared.config.scope.api(&shared.client);
+    let metrics = shared.metrics.clone();
+    cache.stream(api, config, "Secret", metrics).boxed()
 }
 
 fn triggers<K: Cached>(

@@ -1,6 +1,6 @@
 //! Why a pass over a Workspace failed.
 
-use crate::controllers::apply::{ApplyError, client_category};
+use crate::controllers::apply::{ApplyError, client_category, is_namespace_ending};
 use crate::controllers::cache::Key;
 use crate::controllers::passes::{PassError, Retry};
 
@@ -27,6 +27,13 @@ impl PassError for WorkspaceError {
     }
 
     fn retry(&self) -> Retry {
+        let ending = match self {
+            Self::Dereference(_, error) | Self::Apply(_, error) => error.is_namespace_ending(),
+            Self::Report(_, error) => is_namespace_ending(error),
+        };
+        if ending {
+            return Retry::Never;
+        }
         let conflict = match self {
             Self::Dereference(_, error) | Self::Apply(_, error) => error.is_conflict(),
             Self::Report(_, error) => {

@@ -8,7 +8,10 @@ mod census;
 mod children;
 mod dereference;
 mod error;
+mod hints;
+mod inside;
 mod latest;
+mod mounting;
 mod nodes;
 mod observe;
 mod plan;
@@ -16,24 +19,38 @@ mod reconcile;
 pub mod renderer;
 mod status;
 mod terminate;
+mod tools;
 mod watches;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::StreamExt;
 use kube::runtime::controller::{self, Controller};
 use tokio_util::sync::CancellationToken;
 
 use crate::controllers::Shared;
 use crate::controllers::cache::Key;
-use crate::controllers::passes::Passes;
-use crate::controllers::workspace::children::Children;
+use crate::controllers::guard;
+use crate::controllers::health;
+use crate::controllers::passes::{Passes, chain};
+use crate::controllers::supervisor::follow::Followers;
+use crate::controllers::supervisor::keys::Keys;
+use crate::controllers::workspace::children::{Children, object_ref};
+use crate::controllers::workspace::mounting::Mounting;
 use crate::controllers::workspace::nodes::Nodes;
 use crate::controllers::workspace::renderer::Renderer;
 use crate::controllers::workspace::watches::Watched;
 use crate::model::installation::{Cluster, Installation};
 
 /// The name under which `/readyz` lists caches.
-const CACHES: &str = "caches";
+const CACHES: &str = "caches of workspaces";
+/// The name under which it lists the authority of supervisors.
+const AUTHORITY: &str = "authority of supervisors";
+/// After a failure with the keys.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// A Secret that somebody deletes is made anew within this.
+const LOOK_AT_PROXY: Duration = Duration::from_secs(600);
 
 /// What passes over Workspaces share.
 pub struct Context {
@@ -47,8 +64,14 @@ pub struct Context {
     pub renderer: Arc<dyn Renderer>,
     /// The children.
     pub children: Children,
+    /// Keys of supervisors, and ours for them.
+    pub keys: Keys,
+    /// What supervisors tell.
+    pub followers: Followers,
     /// What nodes have to give.
     pub nodes: Nodes,
+    /// Whether they mount tools.
+    pub mounting: Mounting,
     /// The Workspaces and classes.
     pub watched: Arc<Watched>,
     /// Counts, logs and spaces passes.
@@ -65,9 +88,17 @@ pub async fn run(
     renderer: Arc<dyn Renderer>,
     shutdown: CancellationToken,
 ) {
+    let Some(keys) = open_keys(&shared, &shutdown).await else {
+        return;
+    };
+    let (followers, ends) = Followers::new();
+    let (told, orders) = ends.split();
     let context = Arc::new(Context {
+        keys,
+        followers,
         children: Children::new(&shared),
         nodes: Nodes::default(),
+        mounting: Mounting::new(installation.tools_image.to_string()),
         watched: Arc::new(Watched::new(installation.total_quota)),
         passes: Passes::new("workspace", shared.metrics.clone(), shared.config.backoff),
         installation,
@@ -76,9 +107,12 @@ pub async fn run(
         stop: shutdown.clone(),
         shared: shared.clone(),
     });
-    let (store, workspaces) = context.watched.workspaces(&shared, {
+    let (store, workspaces, news) = context.watched.workspaces(&shared, {
         let context = context.clone();
-        move |key: &Key| context.passes.forget(key)
+        move |key: &Key| {
+            context.passes.forget(key);
+            context.followers.leave(key);
+        }
     });
     let classes = context.watched.classes(&shared, store.clone());
     let running = Controller::for_stream(workspaces, store.clone())
@@ -86,6 +120,7 @@ pub async fn run(
         .reconcile_on(context.children.watch(&shared))
         .reconcile_on(classes)
         .reconcile_on(context.watched.freed())
+        .reconcile_on(told.map(object_ref))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
             reconcile::reconcile,
@@ -95,8 +130,67 @@ pub async fn run(
     tokio::join!(
         context.passes.drain(running, store, &shutdown),
         report_caches(&context, &shutdown),
-        follow_nodes(&context, &shutdown)
+        guard::tell(news, &shared, &shutdown),
+        follow_nodes(&context, &shutdown),
+        mounting::run(&context, &shutdown),
+        context
+            .followers
+            .run(orders, &context.keys, &*shared.clock, &shutdown),
+        renew_proxy(&context, &shutdown)
     );
+}
+
+/// Reads or makes the authority of supervisors. None at the end of the process.
+async fn open_keys(shared: &Shared, shutdown: &CancellationToken) -> Option<Keys> {
+    loop {
+        let client = shared.client.clone();
+        let opening = Keys::open(client, &shared.config.namespace, shared.clock.now());
+        let opened = tokio::select! {
+            opened = opening => opened,
+            () = shutdown.cancelled() => return None,
+        };
+        match opened {
+            Ok(keys) => {
+                shared.health.set_met(AUTHORITY);
+                return Some(keys);
+            }
+            Err(error) => {
+                let why = chain(&error);
+                tracing::warn!(error = why, "no workspace can be started yet");
+                shared.health.set_missing(AUTHORITY, why);
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TRY_AGAIN) => {}
+            () = shutdown.cancelled() => return None,
+        }
+    }
+}
+
+/// Keeps the proxy's certificate fresh.
+async fn renew_proxy(context: &Context, shutdown: &CancellationToken) {
+    let shared = &context.shared;
+    loop {
+        let now = shared.clock.now();
+        let renewing = context.keys.renew_proxy(&shared.config.namespace, now);
+        let pause = match renewing.await {
+            Ok(until) => {
+                let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+                left.clamp(TRY_AGAIN, LOOK_AT_PROXY)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = chain(&error),
+                    "the certificate of the proxy is not renewed"
+                );
+                TRY_AGAIN
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
 }
 
 async fn follow_nodes(context: &Context, shutdown: &CancellationToken) {
@@ -108,11 +202,10 @@ async fn follow_nodes(context: &Context, shutdown: &CancellationToken) {
 
 /// Says in `/readyz` which caches are not filled yet.
 async fn report_caches(context: &Context, shutdown: &CancellationToken) {
-    let health = &context.shared.health;
-    let unseen = || context.children.unseen_kinds().join(", ");
-    health.set_missing(CACHES, format!("not listed yet: {}", unseen()));
-    tokio::select! {
-        () = context.children.wait_until_ready() => health.set_met(CACHES),
-        () = shutdown.cancelled() => {}
-    }
+    let unseen = || {
+        let mut kinds = context.children.unseen_kinds();
+        kinds.extend(context.watched.unseen_kinds());
+        kinds
+    };
+    health::report_caches(&context.shared.health, CACHES, unseen, shutdown).await;
 }

@@ -1,6 +1,7 @@
-//! What nodes have to give, to tell a pod that waits its turn from one that no node could ever take.
+//! What nodes have to give, to tell a pod that waits its turn from one that no node could ever take; and what runs their
+//! containers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
@@ -8,23 +9,45 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, ResourceExt};
+use tokio::sync::Notify;
 
 use crate::controllers::passes::chain;
+use crate::model::mounting::{NodeRuntime, Runtime};
 use crate::model::quantity::Amount;
 
 /// Amounts by resource name.
 type Amounts = BTreeMap<String, Amount>;
 
-/// The allocatable amounts of every node.
+/// What is known of every node.
 #[derive(Default)]
 pub struct Nodes {
     known: Mutex<Known>,
+    runtimes_changed: Notify,
 }
 
 #[derive(Default)]
 struct Known {
-    allocatable: BTreeMap<String, Amounts>,
-    listed: bool,
+    /// None before the first list is whole.
+    nodes: Option<BTreeMap<String, NodeFacts>>,
+    /// What a list in progress has brought so far. Until it is whole, the one before holds: half a list would say of a pod
+    /// that no node could ever take it.
+    listing: BTreeMap<String, NodeFacts>,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct NodeFacts {
+    allocatable: Amounts,
+    runtime: Option<NodeRuntime>,
+}
+
+impl NodeFacts {
+    fn of(node: &Node) -> Self {
+        Self {
+            allocatable: allocatable(node),
+            runtime: NodeRuntime::of(node),
+        }
+    }
 }
 
 impl Nodes {
@@ -44,37 +67,92 @@ impl Nodes {
 
     fn take(&self, event: Event<Node>) {
         let mut known = self.known();
-        match event {
-            Event::Init => known.allocatable.clear(),
-            Event::InitApply(node) | Event::Apply(node) => {
-                known
-                    .allocatable
-                    .insert(node.name_any(), allocatable(&node));
+        let changed = match event {
+            Event::Init => {
+                known.listing.clear();
+                false
+            }
+            Event::InitApply(node) => {
+                known.listing.insert(node.name_any(), NodeFacts::of(&node));
+                false
+            }
+            Event::InitDone => {
+                known.nodes = Some(std::mem::take(&mut known.listing));
+                true
+            }
+            Event::Apply(node) => {
+                let facts = NodeFacts::of(&node);
+                let runtime = facts.runtime.clone();
+                let nodes = known.nodes.as_mut();
+                let before = nodes.and_then(|nodes| nodes.insert(node.name_any(), facts));
+                // A node says every few minutes that it is there: no news.
+                before.is_none_or(|before| before.runtime != runtime)
             }
             Event::Delete(node) => {
-                known.allocatable.remove(&node.name_any());
+                if let Some(nodes) = &mut known.nodes {
+                    nodes.remove(&node.name_any());
+                }
+                true
             }
-            Event::InitDone => known.listed = true,
+        };
+        drop(known);
+        if changed {
+            self.runtimes_changed.notify_one();
         }
     }
 
     /// Whether some node could take the pods if it were empty; none when nobody knows.
     pub fn fit(&self, pods: &[Pod]) -> Option<bool> {
         let known = self.known();
-        if !known.listed || known.allocatable.is_empty() {
-            return None;
-        }
+        let nodes = known.nodes.as_ref().filter(|all| !all.is_empty())?;
         let requests: Vec<Amounts> = pods.iter().map(requests).collect();
         let fits = |has: &Amounts, asked: &Amounts| {
             asked
                 .iter()
                 .all(|(name, amount)| has.get(name).is_some_and(|has| has >= amount))
         };
-        Some(
-            requests
-                .iter()
-                .all(|asked| known.allocatable.values().any(|has| fits(has, asked))),
-        )
+        let some_node_fits = |asked| nodes.values().any(|node| fits(&node.allocatable, asked));
+        Some(requests.iter().all(some_node_fits))
+    }
+
+    /// The versions of kubelets and runtimes that nodes have; none when nobody knows.
+    pub fn runtimes(&self) -> Option<BTreeSet<Runtime>> {
+        let known = self.known();
+        let runtimes = known.nodes.as_ref()?.values();
+        let runtimes = runtimes.filter_map(|node| Some(node.runtime.as_ref()?.runtime.clone()));
+        Some(runtimes.collect())
+    }
+
+    /// The same, each with the node on which it is best asked; those are left out that have none.
+    pub fn to_ask(&self) -> BTreeMap<Runtime, String> {
+        let known = self.known();
+        let mut best: BTreeMap<Runtime, (u8, String)> = BTreeMap::new();
+        for (name, node) in known.nodes.iter().flatten() {
+            let Some((runtime, rank)) = node.runtime.as_ref().and_then(|r| Some((r, r.rank?)))
+            else {
+                continue;
+            };
+            let place = best.entry(runtime.runtime.clone());
+            let entry = place.or_insert_with(|| (rank, name.clone()));
+            if rank < entry.0 {
+                *entry = (rank, name.clone());
+            }
+        }
+        best.into_iter()
+            .map(|(runtime, (_, node))| (runtime, node))
+            .collect()
+    }
+
+    /// What runs the containers of a node.
+    pub fn runtime_of(&self, node: &str) -> Option<Runtime> {
+        let known = self.known();
+        let node = known.nodes.as_ref()?.get(node)?;
+        Some(node.runtime.as_ref()?.runtime.clone())
+    }
+
+    /// Waits until nodes came, went, or changed what runs their containers. One waits at a time.
+    pub async fn runtimes_changed(&self) {
+        self.runtimes_changed.notified().await;
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -115,8 +193,12 @@ mod tests {
     use super::*;
 
     fn mk_node(cpu: &str) -> Node {
+        mk_named("n", cpu)
+    }
+
+    fn mk_named(name: &str, cpu: &str) -> Node {
         serde_json::from_value(json!({
-            "metadata": {"name": "n"},
+            "metadata": {"name": name},
             "status": {"allocatable": {"cpu": cpu, "memory": "8Gi"}},
         }))
         .unwrap()
@@ -142,5 +224,77 @@ mod tests {
         assert_eq!(nodes.fit(&[mk_pod("2001m")]), Some(true));
         nodes.take(Event::Delete(mk_node("4")));
         assert_eq!(nodes.fit(&[mk_pod("1")]), None, "a cluster without nodes");
+    }
+
+    #[test]
+    fn half_a_fresh_list_blames_nobody() {
+        let nodes = Nodes::default();
+        let small = || Event::InitApply(mk_named("small", "2"));
+        nodes.take(Event::Init);
+        nodes.take(small());
+        assert_eq!(nodes.fit(&[mk_pod("4")]), None, "half of the first list");
+        nodes.take(Event::InitApply(mk_named("large", "8")));
+        nodes.take(Event::InitDone);
+        assert_eq!(nodes.fit(&[mk_pod("4")]), Some(true));
+        // The watch broke and lists anew; the small one comes first again.
+        nodes.take(Event::Init);
+        assert_eq!(nodes.fit(&[mk_pod("4")]), Some(true));
+        nodes.take(small());
+        assert_eq!(nodes.fit(&[mk_pod("4")]), Some(true));
+        nodes.take(Event::InitDone);
+        assert_eq!(
+            nodes.fit(&[mk_pod("4")]),
+            Some(false),
+            "the large one is gone"
+        );
+    }
+
+    fn mk_runtime(name: &str, kubelet: &str, tainted: bool) -> Node {
+        let taints = if tainted {
+            json!([{"key": "x", "effect": "NoSchedule"}])
+        } else {
+            json!([])
+        };
+        serde_json::from_value(json!({
+            "metadata": {"name": name}, "spec": {"taints": taints},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "nodeInfo": {
+                    "kubeletVersion": kubelet, "containerRuntimeVersion": "containerd://2.4.2",
+                    "architecture": "", "bootID": "", "kernelVersion": "", "kubeProxyVersion": "",
+                    "machineID": "", "operatingSystem": "linux", "osImage": "", "systemUUID": "",
+                },
+            },
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_pair_of_versions_is_asked_on_one_node_and_news_are_told_once() {
+        let nodes = Nodes::default();
+        assert_eq!(nodes.runtimes(), None, "nobody knows yet");
+        nodes.take(Event::Init);
+        nodes.take(Event::InitApply(mk_runtime("a", "v1.35.0", true)));
+        nodes.take(Event::InitApply(mk_runtime("b", "v1.35.0", false)));
+        nodes.take(Event::InitApply(mk_runtime("c", "v1.36.0", true)));
+        nodes.take(Event::InitDone);
+        nodes.runtimes_changed().await;
+        let asked: Vec<(String, String)> = nodes
+            .to_ask()
+            .into_iter()
+            .map(|(runtime, node)| (runtime.kubelet, node))
+            .collect();
+        let pair = |kubelet: &str, node: &str| (kubelet.to_owned(), node.to_owned());
+        assert_eq!(asked, [pair("v1.35.0", "b"), pair("v1.36.0", "c")]);
+        assert_eq!(nodes.runtimes().map(|all| all.len()), Some(2));
+        assert_eq!(nodes.runtime_of("c").unwrap().kubelet, "v1.36.0");
+        nodes.take(Event::Apply(mk_runtime("c", "v1.36.0", true)));
+        let mut news = std::pin::pin!(nodes.runtimes_changed());
+        assert!(
+            futures::poll!(news.as_mut()).is_pending(),
+            "nothing changed"
+        );
+        nodes.take(Event::Apply(mk_runtime("c", "v1.36.1", true)));
+        news.await;
     }
 }

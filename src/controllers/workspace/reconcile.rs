@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use crate::api::Workspace;
 use crate::api::class::Retention;
 use crate::api::workspace::{EffectiveDesiredState, Failure, WorkspaceStatus};
-use crate::controllers::apply::ApplyError;
+use crate::controllers::backoff::jittered;
 use crate::controllers::cache::Key;
 use crate::controllers::workspace::apply::{Outcome, apply, as_evidence};
 use crate::controllers::workspace::dereference::{Dereferenced, dereference};
@@ -17,10 +17,12 @@ use crate::controllers::workspace::error::WorkspaceError;
 use crate::controllers::workspace::observe::{Seen, observe};
 use crate::controllers::workspace::plan::{self, Plan};
 use crate::controllers::workspace::terminate::terminate;
-use crate::controllers::workspace::{Context, status};
-use crate::model::desired::{self, Decision, Remaining};
+use crate::controllers::workspace::{Context, inside, status, tools};
+use crate::model::class::Deadlines;
+use crate::model::desired::{self, Blocked, Decision, Remaining};
 use crate::model::evidence::{Evidence, Facts, PreviousFailure, Termination};
 use crate::model::failures::{is_transient, next_deadline};
+use crate::model::revision::{Pinned, ToolsRefused};
 use crate::model::status as model_status;
 use crate::model::workspace::ValidatedWorkspace;
 
@@ -49,6 +51,7 @@ pub async fn reconcile(
 async fn caches_are_filled(context: &Context) {
     context.children.wait_until_ready().await;
     context.watched.classes.wait_until_ready().await;
+    context.mounting.wait_until_loaded().await;
 }
 
 /// What to do when a pass failed.
@@ -72,53 +75,59 @@ async fn pass(context: &Context, workspace: Arc<Workspace>) -> Result<Action, Wo
     let seen = dereference(context, workspace)
         .await
         .map_err(|error| WorkspaceError::Dereference(key.clone(), Box::new(error)))?;
-    if seen.workspace.metadata.deletion_timestamp.is_some() {
-        // Garbage collection takes the children with it, and the volume where the class says so: it carries an owner
-        // reference then. So no finalizer is needed, and a namespace that ends is not held up by us.
-        return Ok(Action::await_change());
-    }
     let now = context.shared.clock.now();
-    let verdict = plan::judge(&seen, &context.installation, context.cluster);
-    let before = observe(context, &key, seen.volume.clone());
-    let work = Work::decide(&seen, verdict.as_ref().err(), &before);
+    let credentials = inside::credentials(context, &key);
+    let cluster = tools::cluster(context);
+    let mut verdict = plan::judge(&seen, &credentials, &context.installation, cluster);
+    let before = observe(context, &seen);
+    let facts = before.facts();
+    let refused = tools::go_over(context, &seen, &before, &facts, &mut verdict, now);
+    let work = Work::decide(&seen, &verdict, facts, refused);
     let done = match work.decision.effective {
+        // Garbage collection takes the children with it, and the volume where the class says so: it carries an owner
+        // reference then. So no finalizer is needed, and a namespace that ends is not held up by us. How far that is has
+        // to be said all the same: a pod that does not go holds the Workspace for as long.
+        _ if seen.is_deleted() => work.look_on(),
         EffectiveDesiredState::Terminated => work.take_away(context, &seen, &before).await,
         _ => {
             work.bring_about(context, &seen, &verdict, &before, now)
                 .await
         }
     };
-    if done
-        .outcome
-        .error
-        .as_ref()
-        .is_some_and(ApplyError::is_conflict)
-    {
+    if done.outcome.error.as_ref().is_some_and(|error| {
+        // Somebody was faster: that is no news, unless it never ends.
+        error.is_namespace_ending() || (error.is_conflict() && context.passes.may_hurry(&key))
+    }) {
         return done.failed(&key);
     }
-    let after = observe(context, &key, seen.volume.clone());
+    let after = observe(context, &seen);
     let report = work.report(context, &seen, &verdict, &done, &after, now);
     let written = status::write(context, &seen.workspace, &report.status)
         .await
         .map_err(|error| WorkspaceError::Report(key.clone(), Box::new(error)))?;
     if written {
+        let unreadable = &work.previous.unreadable;
+        context
+            .shared
+            .events
+            .unreadable(&*seen.workspace, unreadable)
+            .await;
         status::announce(context, &seen.workspace, &report.status, now).await;
     }
     if done.outcome.error.is_some() {
         return done.failed(&key);
     }
-    Ok(Action::requeue(report.next(
-        context,
-        &work,
-        verdict.is_err(),
-        now,
-    )))
+    Ok(Action::requeue(report.next(context, &work, now)))
 }
 
 /// What a pass works towards.
 struct Work {
     previous: WorkspaceStatus,
     facts: Facts,
+    /// Why nothing new may start: the spec can't be carried out, or its volume goes.
+    blocked: Option<Failure>,
+    /// Why tools are copied that would be mounted.
+    refused: Option<ToolsRefused>,
     decision: Decision,
 }
 
@@ -133,21 +142,33 @@ struct Done {
 struct Report {
     status: WorkspaceStatus,
     evidence: Evidence,
+    /// Whether the first process could not be listened to yet.
+    hurry: bool,
 }
 
 impl Work {
-    fn decide(seen: &Dereferenced, blocked: Option<&Failure>, before: &Seen) -> Self {
+    fn decide(
+        seen: &Dereferenced,
+        verdict: &Result<ValidatedWorkspace, Failure>,
+        facts: Facts,
+        refused: Option<ToolsRefused>,
+    ) -> Self {
         let previous = seen.workspace.status.clone().unwrap_or_default();
-        let facts = before.facts();
+        let blocked = match verdict {
+            Ok(_) => plan::judge_volume(seen, &facts),
+            Err(blocked) => Some(blocked.clone()),
+        };
         let decision = desired::decide(&desired::Question {
             workspace: &seen.workspace,
             previous: &previous,
             facts: &facts,
-            blocked: blocked.is_some(),
+            blocked: Blocked::of(blocked.as_ref()),
         });
         Self {
             previous,
             facts,
+            blocked,
+            refused,
             decision,
         }
     }
@@ -171,7 +192,10 @@ impl Work {
             facts: &self.facts,
             previous: &self.previous,
             decision: &self.decision,
+            class_name: seen.class.as_ref().ok().map(|class| class.name.as_str()),
+            refused: self.refused.as_ref(),
             renderer: &*context.renderer,
+            installation: &context.installation,
             now,
         };
         let plan = match verdict {
@@ -185,9 +209,23 @@ impl Work {
         }
     }
 
+    /// Leaves the children to garbage collection.
+    fn look_on(&self) -> Done {
+        let left = Remaining {
+            objects: true,
+            volume_to_delete: false,
+        };
+        Done {
+            outcome: Outcome::default(),
+            plan: None,
+            termination: desired::termination(&self.decision, &self.previous, left),
+        }
+    }
+
     /// Takes the children away.
     async fn take_away(&self, context: &Context, seen: &Dereferenced, before: &Seen) -> Done {
-        let (remaining, error) = match terminate(context, seen, before, retention(seen)).await {
+        let may_delete_volume = desired::may_delete_volume(&self.previous, retention(seen));
+        let (remaining, error) = match terminate(context, seen, before, may_delete_volume).await {
             Ok(remaining) => (remaining, None),
             Err(error) => {
                 let all = Remaining {
@@ -200,7 +238,7 @@ impl Work {
         Done {
             outcome: Outcome {
                 error,
-                deleted_pods: 0,
+                ..Outcome::default()
             },
             plan: None,
             termination: desired::termination(&self.decision, &self.previous, remaining),
@@ -221,37 +259,66 @@ impl Work {
         let pinned = done.plan.as_ref().and_then(|plan| plan.pinned.as_ref());
         let timers = model_status::timers(&self.previous, &self.decision, &facts, pinned, now);
         let deleted = done.outcome.deleted_pods;
+        let public_key = done.outcome.public_key;
+        let inside::Heard {
+            told,
+            answer,
+            hurry,
+        } = inside::told(
+            context,
+            &inside::Question {
+                workspace: &seen.workspace,
+                key: &seen.key,
+                previous: &self.previous,
+                facts: &facts,
+                pinned,
+                public_key,
+            },
+        );
+        let public_key = public_key.map(|key| key.to_string());
         let evidence = Evidence {
             apply_error: self.shown_error(context, seen, &done.outcome),
             termination: done.termination,
+            waits: self.decision.waits,
             applied_before: model_status::applied_before(&self.previous),
             facts,
             timers,
-            deadlines: done
-                .plan
-                .as_ref()
-                .map(|plan| plan.deadlines)
+            pinned_at: pinned.and_then(|pinned| after.created(&pinned.name)),
+            deadlines: deadlines(seen, verdict, done, after),
+            tools_image: pinned.map_or_else(
+                || context.installation.tools_image.to_string(),
+                |pinned| pinned.pin.inputs.tools_image.clone(),
+            ),
+            editor_image: pinned
+                .and_then(|pinned| pinned.pin.inputs.editor_image.clone())
                 .unwrap_or_default(),
-            tools_image: context.installation.tools_image.to_string(),
+            tools_delivery: pinned
+                .map(|pinned| pinned.pin.inputs.tools_delivery)
+                .unwrap_or_default(),
+            tools_refused_at: pinned.and_then(|pinned| pinned.pin.inputs.went_over_at()),
             previous: PreviousFailure::of(&self.previous),
             rejected: model_status::rejected_before(&self.previous, &timers)
                 .saturating_add(deleted),
             fits_some_node: context.nodes.fit(&after.pods),
+            told,
+            answer,
         };
         let notices = verdict
             .as_ref()
             .map(|workspace| workspace.notices.clone())
             .unwrap_or_default();
-        let class_name = seen.class.as_ref().ok().map(|class| class.name.to_string());
+        let class = seen.class.as_ref().ok().filter(|_| seen.exceeded.is_none());
+        let class_name = class.map(|class| class.name.to_string());
         let status = model_status::build(
             &model_status::Report {
                 workspace: &seen.workspace,
                 decision: &self.decision,
                 evidence: &evidence,
-                blocked: verdict.as_ref().err(),
+                blocked: self.blocked.as_ref(),
                 class_name: class_name.as_deref(),
                 retention: retention(seen),
                 url: verdict.as_ref().ok().and_then(|w| w.url.as_deref()),
+                public_key: public_key.as_deref(),
                 pinned,
                 pending: done
                     .plan
@@ -264,7 +331,11 @@ impl Work {
             },
             now,
         );
-        Report { status, evidence }
+        Report {
+            status,
+            evidence,
+            hurry,
+        }
     }
 
     /// The error that the status speaks of: a transient one only when it lasts.
@@ -275,7 +346,8 @@ impl Work {
         outcome: &Outcome,
     ) -> Option<crate::model::evidence::ApplyError> {
         let error = outcome.error.as_ref()?;
-        let shown = as_evidence(error, self.decision.replicas == 0);
+        let stops = self.decision.replicas == 0 && !self.decision.waits;
+        let shown = as_evidence(error, stops);
         let lasts = context.passes.failures_of(&seen.key) >= PATIENCE;
         (lasts || !is_transient(shown.code)).then_some(shown)
     }
@@ -300,12 +372,16 @@ impl Done {
 
 impl Report {
     /// When to look again, if nothing happens before: exactly at the next deadline.
-    fn next(&self, context: &Context, work: &Work, blocked: bool, now: Timestamp) -> Duration {
+    fn next(&self, context: &Context, work: &Work, now: Timestamp) -> Duration {
         if work.decision.again {
             return Duration::from_millis(1);
         }
-        let mut next = context.shared.config.full_pass_every;
-        if blocked {
+        // Thousands of Workspaces had their last pass together when this process began.
+        let mut next = jittered(context.shared.config.full_pass_every, rand::random());
+        if self.hurry {
+            next = next.min(Duration::from_secs(1));
+        }
+        if work.blocked.is_some() {
             next = next.min(LOOK_AGAIN);
         }
         if let Some(deadline) = next_deadline(&self.evidence, now) {
@@ -315,6 +391,29 @@ impl Report {
         }
         next
     }
+}
+
+/// The time limits in effect: of the plan, or, when nothing is planned any more, of the last start. Its pin may be gone
+/// already: then those that a start would have now.
+fn deadlines(
+    seen: &Dereferenced,
+    verdict: &Result<ValidatedWorkspace, Failure>,
+    done: &Done,
+    after: &Seen,
+) -> Deadlines {
+    let planned = done.plan.as_ref().map(|plan| plan.deadlines);
+    let of_start = || {
+        let identity = seen.identity.as_ref().ok()?;
+        let pinned = Pinned::newest(&after.revisions, identity)?;
+        Some(pinned.pin.inputs.deadlines)
+    };
+    let of_next = || verdict.as_ref().ok().map(|workspace| workspace.deadlines);
+    let of_class = || seen.class.as_ref().ok().map(|class| class.deadlines);
+    planned
+        .or_else(of_start)
+        .or_else(of_next)
+        .or_else(of_class)
+        .unwrap_or_default()
 }
 
 /// What happens to the volume. Without a class to say so it is never deleted.

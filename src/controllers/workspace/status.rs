@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::api::Workspace;
 use crate::api::shared::Blame;
-use crate::api::workspace::{ActualState, Failure, WorkspaceStatus};
+use crate::api::workspace::{ActualState, Cause, Failure, StartStep, WorkspaceStatus};
 use crate::controllers::cache::Key;
 use crate::controllers::workspace::Context;
 use crate::controllers::workspace::watches::state_name;
@@ -53,8 +53,14 @@ pub async fn write(
             Ok(true)
         }
         Err(kube::Error::Api(answer)) if answer.is_not_found() => Ok(false),
+        // It is going, and another one of its name is there already.
+        Err(kube::Error::Api(answer)) if answer.is_conflict() && is_deleted(workspace) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn is_deleted(workspace: &Workspace) -> bool {
+    workspace.metadata.deletion_timestamp.is_some()
 }
 
 /// Tells of transitions: an Event for people, numbers for machines.
@@ -81,6 +87,7 @@ pub async fn announce(
             .publish(workspace, EventType::Warning, &reason, action, &note)
             .await;
     }
+    announce_refusal(context, workspace, status).await;
     let Some(state) = state.filter(|state| old_state != Some(*state)) else {
         return;
     };
@@ -104,8 +111,47 @@ pub async fn announce(
     }
 }
 
+/// Tells that a start went over to copying its tools: nobody has to do anything, but somebody may want to know.
+async fn announce_refusal(context: &Context, workspace: &Workspace, status: &WorkspaceStatus) {
+    let went_over = |status: &WorkspaceStatus| {
+        let mut steps = status.timeline.iter();
+        steps.any(|step| step.step == StartStep::ToolsRefused)
+    };
+    let told_before = workspace.status.as_ref().is_some_and(|before| {
+        went_over(before) && before.start_requested_at == status.start_requested_at
+    });
+    if told_before || !went_over(status) {
+        return;
+    }
+    let refused = status
+        .tools
+        .as_ref()
+        .and_then(|tools| tools.refused.as_deref());
+    let note = format!(
+        "tools can't be mounted, so this start copies them; {}",
+        refused.unwrap_or_default()
+    );
+    let cause = Cause::ToolsUnavailable;
+    count(context, cause, Blame::Platform);
+    context
+        .shared
+        .events
+        .publish(
+            workspace,
+            EventType::Warning,
+            cause_name(cause),
+            "CopyTools",
+            &note,
+        )
+        .await;
+}
+
 fn count_failure(context: &Context, failure: &Failure) {
-    let blame = match failure.blame {
+    count(context, failure.cause, failure.blame);
+}
+
+fn count(context: &Context, cause: Cause, blame: Blame) {
+    let blame = match blame {
         Blame::User => "user",
         Blame::Platform => "platform",
     };
@@ -114,14 +160,13 @@ fn count_failure(context: &Context, failure: &Failure) {
         .metrics
         .failures
         .get_or_create(&FailureLabels {
-            cause: cause_name(failure.cause),
+            cause: cause_name(cause),
             blame,
         })
         .inc();
 }
 
-fn cause_name(cause: crate::api::workspace::Cause) -> &'static str {
-    use crate::api::workspace::Cause;
+fn cause_name(cause: Cause) -> &'static str {
     match cause {
         Cause::Unschedulable => "Unschedulable",
         Cause::QuotaExceeded => "QuotaExceeded",
@@ -141,6 +186,13 @@ fn cause_name(cause: crate::api::workspace::Cause) -> &'static str {
         Cause::CrashLoop => "CrashLoop",
         Cause::MainExited => "MainExited",
         Cause::ToolsUnavailable => "ToolsUnavailable",
+        Cause::CloneAuth => "CloneAuth",
+        Cause::CloneRef => "CloneRef",
+        Cause::CloneNetwork => "CloneNetwork",
+        Cause::CloneFailed => "CloneFailed",
+        Cause::PostStartFailed => "PostStartFailed",
+        Cause::EditorNotReady => "EditorNotReady",
+        Cause::EditorIncompatible => "EditorIncompatible",
         Cause::ClassInvalid => "ClassInvalid",
         Cause::ApplyRejected => "ApplyRejected",
         Cause::StopStuck => "StopStuck",

@@ -8,7 +8,6 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
 use serde::Serialize;
 
-use crate::api::class::Retention;
 use crate::controllers::apply::{ApplyError, Ownership, Writer, ownership};
 use crate::controllers::cache::{Cached, Key};
 use crate::controllers::workspace::Context;
@@ -22,7 +21,7 @@ pub async fn terminate(
     context: &Context,
     seen: &Dereferenced,
     before: &Seen,
-    retention: Retention,
+    may_delete_volume: bool,
 ) -> Result<Remaining, ApplyError> {
     let children = &context.children;
     let Ok(identity) = &seen.identity else {
@@ -39,13 +38,17 @@ pub async fn terminate(
     remaining.objects |= delete(seen, &children.services, &service).await?;
     remaining.objects |= delete(seen, &children.service_accounts, &seen.key).await?;
     remaining.objects |= delete(seen, &children.network_policies, &seen.key).await?;
+    let key = Key::new(&seen.key.namespace, identity.name.supervisor());
+    if let Some(live) = children.keys.get(&key) {
+        remaining.objects |= context.keys.remove(&seen.parent, &live).await?;
+    }
     for revision in &before.revisions {
         if ownership(&seen.parent, revision) == Ownership::Ours {
             children.revisions.delete(revision).await?;
             remaining.objects = true;
         }
     }
-    if retention == Retention::Delete && !remaining.objects {
+    if may_delete_volume && !remaining.objects {
         remaining.volume_to_delete = delete_volume(context, seen, before).await?;
     }
     Ok(remaining)
@@ -56,7 +59,8 @@ async fn delete<K>(seen: &Dereferenced, writer: &Writer<K>, key: &Key) -> Result
 where
     K: Cached + Resource<Scope = NamespaceResourceScope> + Serialize,
 {
-    let Some(live) = writer.cache().get(key) else {
+    // Not of the cache alone: it shows nothing that lost our label.
+    let Some(live) = writer.live(key).await? else {
         return Ok(false);
     };
     if ownership(&seen.parent, &*live) != Ownership::Ours {

@@ -1,24 +1,26 @@
 //! What the watches of Workspaces and classes keep up to date, and whom they wake.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures::{Stream, StreamExt, stream};
-use kube::Api;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_kind};
-use tokio::sync::watch;
+use kube::{Api, Resource};
+use tokio::sync::{mpsc, watch};
 
-use crate::api::workspace::ActualState;
+use crate::api::workspace::{ActualState, Failure};
 use crate::api::{Workspace, WorkspaceClass};
 use crate::controllers::Shared;
 use crate::controllers::cache::{Cache, Key, changes, counted};
+use crate::controllers::guard::{Guarded, News, Sentinel, Unreadable};
 use crate::controllers::workspace::census::Roll;
 use crate::controllers::workspace::children::object_ref;
 use crate::controllers::workspace::latest::Latest;
-use crate::model::class;
-use crate::model::quota::{CensusRecord, Limits};
+use crate::model::class::{self, ValidatedClass};
+use crate::model::quota::{CensusRecord, Exceeded, Limits};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::StateLabels;
 
@@ -26,6 +28,8 @@ use crate::telemetry::metrics::StateLabels;
 pub struct Watched {
     /// The classes.
     pub classes: Arc<Cache<WorkspaceClass>>,
+    /// Which classes can't be read. Their own controller tells of them.
+    unreadable_classes: Arc<Sentinel>,
     /// Who may start.
     pub roll: Roll,
     /// Our own last status writes.
@@ -36,6 +40,8 @@ pub struct Watched {
     /// Rings when a place may have become free.
     places: watch::Sender<()>,
     listing: Mutex<BTreeSet<Key>>,
+    /// Whether the Workspaces were listed once.
+    listed: AtomicBool,
     states: Mutex<States>,
 }
 
@@ -55,17 +61,20 @@ impl Watched {
         });
         Self {
             classes: Arc::default(),
+            unreadable_classes: Arc::new(Sentinel::silent("WorkspaceClass")),
             roll,
             latest: Latest::default(),
             default_class: RwLock::default(),
             installation_quota,
             places: watch::Sender::new(()),
             listing: Mutex::default(),
+            listed: AtomicBool::new(false),
             states: Mutex::default(),
         }
     }
 
-    /// Watches Workspaces: the stream that drives the controller, and its store.
+    /// Watches Workspaces: the stream that drives the controller, its store, and what is to be told of those that can't
+    /// be read.
     pub fn workspaces(
         self: &Arc<Self>,
         shared: &Shared,
@@ -73,26 +82,39 @@ impl Watched {
     ) -> (
         Store<Workspace>,
         impl Stream<Item = Result<Workspace, watcher::Error>> + Send + 'static,
+        mpsc::Receiver<News>,
     ) {
         let (reader, writer) = reflector::store();
         let watched = self.clone();
         let metrics = shared.metrics.clone();
         let count = metrics.clone();
+        let (sentinel, news) = Sentinel::new("Workspace", metrics.clone());
+        let known = reader.clone();
         let stream = watch_kind(
-            shared.config.scope.api::<Workspace>(&shared.client),
+            shared
+                .config
+                .scope
+                .api::<Guarded<Workspace>>(&shared.client),
             watcher::Config::default(),
         )
         .default_backoff()
         .filter_map(move |event| std::future::ready(counted(event, "Workspace", &count)))
-        .map(|event| event.modify(|workspace| workspace.metadata.managed_fields = None))
+        .map(|event| event.modify(|workspace| workspace.meta_mut().managed_fields = None))
         .inspect(move |event| watched.take(event, &metrics, &forget))
+        .filter_map(move |event| {
+            let before = |key: &Key| {
+                let found = known.get(&object_ref(key.clone()))?;
+                Some(Arc::unwrap_or_clone(found))
+            };
+            std::future::ready(sentinel.sift(event, before))
+        })
         .map(Ok)
         .reflect(writer)
         .applied_objects();
-        (reader, stream)
+        (reader, stream, news)
     }
 
-    fn take(&self, event: &Event<Workspace>, metrics: &Metrics, forget: &impl Fn(&Key)) {
+    fn take(&self, event: &Event<Guarded<Workspace>>, metrics: &Metrics, forget: &impl Fn(&Key)) {
         let changed = match event {
             Event::Apply(workspace) => self.set(workspace, metrics),
             Event::Delete(workspace) => {
@@ -109,6 +131,7 @@ impl Watched {
                 self.set(workspace, metrics)
             }
             Event::InitDone => {
+                self.listed.store(true, Ordering::Relaxed);
                 let listed = std::mem::take(&mut *self.lock_listing());
                 let mut changed = false;
                 for key in self.roll.missing_in(&listed) {
@@ -123,7 +146,11 @@ impl Watched {
         }
     }
 
-    fn set(&self, workspace: &Workspace, metrics: &Metrics) -> bool {
+    fn set(&self, workspace: &Guarded<Workspace>, metrics: &Metrics) -> bool {
+        let workspace = match &workspace.0 {
+            Ok(workspace) => workspace,
+            Err(unreadable) => return self.set_unreadable(unreadable, metrics),
+        };
         self.latest.watched(workspace);
         let key = Key::of(workspace);
         let state = workspace
@@ -137,6 +164,20 @@ impl Watched {
             .unwrap_or_else(PoisonError::into_inner);
         self.roll
             .set(key, CensusRecord::of(workspace, default.as_deref()))
+    }
+
+    /// Nothing is done for one that can't be read, but what runs keeps its place.
+    fn set_unreadable(&self, unreadable: &Unreadable, metrics: &Metrics) -> bool {
+        let key = unreadable.key();
+        let record = CensusRecord::of_unreadable(&unreadable.metadata, &unreadable.value);
+        match record {
+            Some(record) => {
+                self.latest.forget(&key);
+                self.count_state(&key, Some(ActualState::Unknown), metrics);
+                self.roll.set(key, record)
+            }
+            None => self.remove(&key, metrics),
+        }
     }
 
     fn remove(&self, key: &Key, metrics: &Metrics) -> bool {
@@ -179,9 +220,10 @@ impl Watched {
     ) -> impl Stream<Item = ObjectRef<Workspace>> + Send + 'static {
         let watched = self.clone();
         self.classes
-            .stream(
+            .stream_guarded(
                 Api::all(shared.client.clone()),
                 shared.config.scope.classes(),
+                self.unreadable_classes.clone(),
                 "WorkspaceClass",
                 shared.metrics.clone(),
             )
@@ -235,6 +277,55 @@ impl Watched {
             self.places.send_replace(());
         }
         moved
+    }
+
+    /// The kinds whose first list is not there yet.
+    pub fn unseen_kinds(&self) -> Vec<&'static str> {
+        let workspaces = self.listed.load(Ordering::Relaxed);
+        [
+            ("Workspace", workspaces),
+            ("WorkspaceClass", self.classes.is_ready()),
+        ]
+        .into_iter()
+        .filter_map(|(kind, is_listed)| (!is_listed).then_some(kind))
+        .collect()
+    }
+
+    /// The quota that a Workspace waits for before it may start in a class.
+    pub fn admit(&self, workspace: &Workspace, class: &str) -> Option<Exceeded> {
+        let record = CensusRecord::of(workspace, Some(class));
+        let exceeded = self.roll.admit(&Key::of(workspace), record);
+        self.ring_if_freed();
+        exceeded
+    }
+
+    /// Takes back a place that a Workspace was let into and did not start in.
+    pub fn withdraw(&self, key: &Key) {
+        self.roll.withdraw(key);
+        self.ring_if_freed();
+    }
+
+    fn ring_if_freed(&self) {
+        if self.roll.has_freed() {
+            self.places.send_replace(());
+        }
+    }
+
+    /// The class of a Workspace, or why there is none to be had.
+    pub fn class_of(&self, workspace: &Workspace) -> Result<ValidatedClass, Failure> {
+        let classes = self.classes.all();
+        let named = workspace.spec.class_name.as_deref();
+        let namespace = workspace.metadata.namespace.as_deref().unwrap_or_default();
+        let chosen = class::choose(named, namespace, classes.iter().map(|class| &**class));
+        chosen.map_err(|failure| {
+            let unreadable = named.and_then(|name| {
+                let field = self
+                    .unreadable_classes
+                    .unreadable_field(&Key::new("", name))?;
+                Some(class::unreadable(name, &field))
+            });
+            unreadable.unwrap_or(failure)
+        })
     }
 
     fn default_class(&self) -> Option<String> {

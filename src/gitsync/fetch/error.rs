@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::gitsync::tree::TreeTooLarge;
 use crate::model::sync::Code;
 
+/// Name of the limit that one repository on disk has.
+pub(super) const REPOSITORY_BYTES: &str = "repositoryBytes";
+
 /// Why a fetch failed. The last good revision stays applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum FetchError {
@@ -93,11 +96,20 @@ impl FetchError {
         matches!(self, Self::Limit { .. })
     }
 
+    /// Whether a repository that is made anew may help.
+    pub(super) fn is_of_the_cache(&self) -> bool {
+        match self {
+            Self::Repository { .. } => true,
+            Self::Limit { limit, .. } => limit == REPOSITORY_BYTES,
+            _ => false,
+        }
+    }
+
     /// Of the cached repository, whatever libgit2 says.
     pub(super) fn repository(error: &git2::Error) -> Self {
-        Self::Repository {
+        limit_of(error).unwrap_or_else(|| Self::Repository {
             detail: error.message().to_owned(),
-        }
+        })
     }
 
     /// Of a transfer: libgit2's class and code say whose trouble it is.
@@ -107,6 +119,9 @@ impl FetchError {
             who: who.to_owned(),
             detail,
         };
+        if let Some(limit) = limit_of(error) {
+            return limit;
+        }
         match (error.code(), error.class()) {
             (ErrorCode::Auth, _) => refused(detail),
             (ErrorCode::Certificate, _) | (_, ErrorClass::Ssl) => Self::Tls(detail),
@@ -133,6 +148,33 @@ impl FetchError {
             _ => Self::Remote(detail),
         }
     }
+}
+
+/// What libgit2 says when one of the limits that it was given is exceeded, or when it gets no more memory.
+fn limit_of(error: &git2::Error) -> Option<FetchError> {
+    let message = error.message();
+    // zlib says it in its own way.
+    let no_memory =
+        error.class() == ErrorClass::NoMemory || message.contains("failed to init packfile stream");
+    let (limit, detail) = if no_memory {
+        ("fetchMemory", "the process that fetches got no more memory")
+    } else if message.contains("overly large object") {
+        (
+            "objectBytes",
+            "it has an object that is larger, unpacked: keep large files elsewhere",
+        )
+    } else if message.contains("too many objects") {
+        (
+            "fetchObjects",
+            "one transfer has more objects than are taken",
+        )
+    } else {
+        return None;
+    };
+    Some(FetchError::Limit {
+        limit: limit.to_owned(),
+        detail: detail.to_owned(),
+    })
 }
 
 /// The HTTP status that libgit2 wraps into its message.

@@ -1,6 +1,7 @@
 //! The transfer itself: one request when nothing changed, two when something did.
 
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use git2::{
@@ -8,7 +9,10 @@ use git2::{
     RemoteCallbacks, RemoteRedirect, Repository,
 };
 
+use super::error::REPOSITORY_BYTES;
 use super::{Credentials, FETCHED_REF, FetchError, FetchLimits, FetchRequest, Target};
+use crate::api::gitsync::GitReference;
+use crate::gitsync::disk::bytes_of;
 
 /// Refs that are fetched to look for a pinned commit: only what the repository itself names. Asked for by its digits
 /// alone, some servers hand out commits of forks.
@@ -24,12 +28,13 @@ pub(super) fn fetch(
     credentials: Option<&Credentials>,
     expired: &AtomicBool,
 ) -> Result<Target, FetchError> {
-    let wanted = Wanted::of(request)?;
+    let wanted = Wanted::of(&request.reference)?;
     let mut remote = repository.remote_anonymous(&request.url).map_err(|error| {
         FetchError::Request(format!("spec.url can't be used: {}", error.message()))
     })?;
     transfer(
         &mut remote,
+        repository.path(),
         &wanted.refspecs(),
         request,
         credentials,
@@ -39,7 +44,7 @@ pub(super) fn fetch(
 }
 
 /// What is asked for.
-enum Wanted {
+pub(super) enum Wanted {
     Head,
     Branch(String),
     Tag(String),
@@ -47,8 +52,7 @@ enum Wanted {
 }
 
 impl Wanted {
-    fn of(request: &FetchRequest) -> Result<Self, FetchError> {
-        let reference = &request.reference;
+    pub(super) fn of(reference: &GitReference) -> Result<Self, FetchError> {
         let named = |name: &str, kind: &str, prefix: &str| {
             if Reference::is_valid_name(&format!("{prefix}{name}")) {
                 Ok(name.to_owned())
@@ -78,7 +82,7 @@ impl Wanted {
         }
     }
 
-    fn refspecs(&self) -> Vec<String> {
+    pub(super) fn refspecs(&self) -> Vec<String> {
         match self {
             Self::Head => vec![format!("+HEAD:{FETCHED_REF}")],
             Self::Branch(name)
@@ -99,6 +103,14 @@ impl Wanted {
             .list()
             .map_err(|error| FetchError::Remote(error.message().to_owned()))?;
         let listed = |name: &str| heads.iter().find(|head| head.name() == name);
+        let tip = |kind: &str, folder: &str, name: &str| {
+            let head = listed(&format!("{folder}{name}"))
+                .ok_or_else(|| missing(kind, name, heads.iter().map(git2::RemoteHead::name)))?;
+            peel(repository, head.oid())
+        };
+        let reaches = |tip: Oid, id: Oid| {
+            tip == id || repository.graph_descendant_of(tip, id).unwrap_or(false)
+        };
         match self {
             Self::Head => {
                 let head = listed("HEAD").ok_or_else(|| {
@@ -115,35 +127,19 @@ impl Wanted {
                     name: Some(name.unwrap_or_else(|| "HEAD".to_owned())),
                 })
             }
-            Self::Branch(name) => {
-                let head = listed(&format!("refs/heads/{name}")).ok_or_else(|| {
-                    missing("branch", &name, heads.iter().map(git2::RemoteHead::name))
-                })?;
-                Ok(Target {
-                    commit: peel(repository, head.oid())?,
-                    name: Some(name),
-                })
-            }
-            Self::Tag(name) => {
-                let head = listed(&format!("refs/tags/{name}")).ok_or_else(|| {
-                    missing("tag", &name, heads.iter().map(git2::RemoteHead::name))
-                })?;
-                Ok(Target {
-                    commit: peel(repository, head.oid())?,
-                    name: Some(name),
-                })
-            }
+            Self::Branch(name) => Ok(Target {
+                commit: tip("branch", "refs/heads/", &name)?,
+                name: Some(name),
+            }),
+            Self::Tag(name) => Ok(Target {
+                commit: tip("tag", "refs/tags/", &name)?,
+                name: Some(name),
+            }),
             Self::Commit {
                 id,
                 branch: Some(name),
             } => {
-                let head = listed(&format!("refs/heads/{name}")).ok_or_else(|| {
-                    missing("branch", &name, heads.iter().map(git2::RemoteHead::name))
-                })?;
-                let tip = peel(repository, head.oid())?;
-                let reachable =
-                    tip == id || repository.graph_descendant_of(tip, id).unwrap_or(false);
-                if !reachable {
+                if !reaches(tip("branch", "refs/heads/", &name)?, id) {
                     return Err(FetchError::NoRef(format!(
                         "commit {id} is not reachable from branch '{name}'"
                     )));
@@ -154,13 +150,10 @@ impl Wanted {
                 })
             }
             Self::Commit { id, branch: None } => {
-                let tips = heads
+                let mut tips = heads
                     .iter()
                     .filter_map(|head| peel(repository, head.oid()).ok());
-                let found = tips.into_iter().any(|tip| {
-                    tip == id || repository.graph_descendant_of(tip, id).unwrap_or(false)
-                });
-                if !found {
+                if !tips.any(|tip| reaches(tip, id)) {
                     return Err(FetchError::NoRef(format!(
                         "commit {id} is in no branch or tag of the repository"
                     )));
@@ -207,12 +200,14 @@ fn peel(repository: &Repository, id: Oid) -> Result<Oid, FetchError> {
 
 fn transfer(
     remote: &mut Remote<'_>,
+    folder: &Path,
     refspecs: &[String],
     request: &FetchRequest,
     credentials: Option<&Credentials>,
     expired: &AtomicBool,
 ) -> Result<(), FetchError> {
     let exceeded = RefCell::new(None);
+    let before = bytes_of(folder);
     let asked = Cell::new(0);
     let mut callbacks = RemoteCallbacks::new();
     callbacks.credentials(|url, _, allowed| {
@@ -222,6 +217,7 @@ fn transfer(
     callbacks.transfer_progress(|progress| {
         let over = over_limit(
             &request.limits,
+            before,
             progress.received_bytes() as u64,
             progress.total_objects() as u64,
         );
@@ -303,7 +299,8 @@ fn origin(url: &str) -> Option<(String, String)> {
     Some((scheme, host))
 }
 
-fn over_limit(limits: &FetchLimits, bytes: u64, objects: u64) -> Option<FetchError> {
+/// `before` is what the repository had, `bytes` and `objects` what came.
+fn over_limit(limits: &FetchLimits, before: u64, bytes: u64, objects: u64) -> Option<FetchError> {
     let limit = |name: &str, detail: String| FetchError::Limit {
         limit: name.to_owned(),
         detail,
@@ -315,6 +312,22 @@ fn over_limit(limits: &FetchLimits, bytes: u64, objects: u64) -> Option<FetchErr
                 "one transfer has more than {} bytes: split the repository, or keep large files elsewhere",
                 limits.bytes
             ),
+        ));
+    }
+    if before.saturating_add(bytes) > limits.repository_bytes {
+        return Some(limit(
+            REPOSITORY_BYTES,
+            format!(
+                "it has more than {} bytes on disk: split it, or keep large files elsewhere",
+                limits.repository_bytes
+            ),
+        ));
+    }
+    if bytes > limits.room {
+        return Some(limit(
+            "repositoriesBytes",
+            "the repositories of all GitSyncs together are too large: an administrator can raise it with the size of the controller's volume, or take GitSyncs away"
+                .to_owned(),
         ));
     }
     (objects > limits.objects).then(|| {
@@ -331,6 +344,27 @@ fn over_limit(limits: &FetchLimits, bytes: u64, objects: u64) -> Option<FetchErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_limit_of_a_transfer_has_its_name() {
+        let limits = FetchLimits {
+            bytes: 100,
+            objects: 10,
+            repository_bytes: 150,
+            room: 40,
+            ..FetchLimits::default()
+        };
+        let name = |before, bytes, objects| match over_limit(&limits, before, bytes, objects) {
+            Some(FetchError::Limit { limit, .. }) => limit,
+            None => String::new(),
+            Some(other) => panic!("{other}"),
+        };
+        assert_eq!(name(0, 40, 10), "");
+        assert_eq!(name(0, 101, 0), "fetchBytes");
+        assert_eq!(name(120, 31, 0), "repositoryBytes");
+        assert_eq!(name(0, 41, 0), "repositoriesBytes");
+        assert_eq!(name(0, 0, 11), "fetchObjects");
+    }
 
     #[test]
     fn the_origin_of_a_url_is_scheme_host_and_port() {

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use git2::{ConfigLevel, opts};
 
-use super::{FetchError, FetchRequest};
+use super::{FetchError, FetchLimits, FetchRequest};
 
+/// The share of its memory that libgit2 may keep objects in, for itself.
+const CACHED_SHARE: u64 = 4;
 /// Silence that ends a connection, at most.
 const LONGEST_SILENCE_MS: u64 = 30_000;
 
@@ -26,6 +28,7 @@ pub fn apply(request: &FetchRequest) -> Result<(), FetchError> {
     set_globals(
         i32::try_from(silence).unwrap_or(i32::MAX),
         authority.as_deref(),
+        request.limits,
     )
     .map_err(|error| FetchError::Tls(error.message().to_owned()))
 }
@@ -58,11 +61,30 @@ fn write_authority(request: &FetchRequest, pem: &str) -> Result<std::path::PathB
 }
 
 #[allow(unsafe_code)]
-fn set_globals(silence_ms: i32, authority: Option<&Path>) -> Result<(), git2::Error> {
+fn set_globals(
+    silence_ms: i32,
+    authority: Option<&Path>,
+    limits: FetchLimits,
+) -> Result<(), git2::Error> {
+    let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    let (objects, object_bytes) = (size(limits.objects), size(limits.object_bytes));
+    let cached =
+        libc::ssize_t::try_from(limits.memory / CACHED_SHARE).unwrap_or(libc::ssize_t::MAX);
     // SAFETY: libgit2 reads these settings without locks. The caller has one thread yet, so nobody reads while we write.
     unsafe {
         opts::set_server_connect_timeout_in_milliseconds(silence_ms)?;
         opts::set_server_timeout_in_milliseconds(silence_ms)?;
+        // The callbacks of a transfer see counts that the server names. These two hold while it is unpacked, whatever it
+        // says; git2 has no names for them.
+        for (option, limit) in [
+            (libgit2_sys::GIT_OPT_SET_PACK_MAX_OBJECTS, objects),
+            (libgit2_sys::GIT_OPT_SET_PACK_MAX_OBJECT_SIZE, object_bytes),
+        ] {
+            if libgit2_sys::git_libgit2_opts(option as libc::c_int, limit) < 0 {
+                return Err(git2::Error::from_str("libgit2 does not take a limit"));
+            }
+        }
+        opts::set_cache_max_size(cached)?;
         // Nobody's configuration may rewrite URLs, add headers or name proxies.
         for level in [
             ConfigLevel::System,

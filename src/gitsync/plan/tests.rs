@@ -1,11 +1,12 @@
-use proptest::prelude::*;
+mod crashes;
+
 use rstest::rstest;
 use serde_json::json;
 
 use super::*;
 use crate::api::gitsync::SyncedKind;
 use crate::model::names::{GITSYNC_NAME_LABEL, GITSYNC_NAMESPACE_LABEL};
-use crate::model::sync::{Shards, value_digest};
+use crate::model::sync::value_digest;
 
 const COMMIT: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
@@ -183,6 +184,74 @@ fn an_approval_survives_a_prune_that_stopped_half_way() {
         plan.settled(&ids[2..5].iter().cloned().collect())
             .is_empty()
     );
+}
+
+#[test]
+fn a_gitsync_that_takes_its_objects_along_goes_only_by_approval_whatever_max_deletes_says() {
+    let prune = max(MaxDeletes::Share("100%".into()));
+    let nested = ObjectId {
+        kind: SyncedKind::GitSync,
+        ..id("nested")
+    };
+    let mut ids = names(0..10);
+    ids.push(nested.clone());
+    let (inventory, mut live) = applied(&ids);
+    let of = |live: &BTreeMap<ObjectId, Live>, approval: Option<&str>| {
+        let snapshot = snapshot(&ids[..10]);
+        plan(
+            &snapshot,
+            &inventory,
+            live,
+            settings(Some(&prune), approval),
+        )
+    };
+    // Without its finalizer it leaves its objects behind, and is one delete of one object.
+    assert_eq!(of(&live, None).guard, Guard::Passed);
+    live.get_mut(&nested).unwrap().finalizers = vec!["workstead.dev/gitsync".into()];
+    let held = of(&live, None);
+    let Guard::Blocked(block) = &held.guard else {
+        panic!("{:?}", held.guard);
+    };
+    assert_eq!(block.reason, BlockReason::TakesAlong);
+    assert!(held.deletes.is_empty());
+    assert!(block.why().contains("deletionPolicy"));
+    let approved = of(&live, Some(&block.approval()));
+    assert_eq!(approved.guard, Guard::Approved);
+    assert!(approved.deletes[0].takes_along);
+}
+
+#[test]
+fn an_object_of_a_gitsync_that_is_gone_is_adopted_and_others_are_told_how_to_free_it() {
+    let ids = names(0..2);
+    let mut live = BTreeMap::new();
+    for (id, orphaned) in ids.iter().zip([true, false]) {
+        let mut other = ours();
+        other.labels.insert(GITSYNC_NAME_LABEL.into(), "old".into());
+        other.orphaned = orphaned;
+        live.insert(id.clone(), other);
+    }
+    let plan = plan(
+        &snapshot(&ids),
+        &Inventory::default(),
+        &live,
+        settings(None, None),
+    );
+    assert_eq!(plan.applies.len(), 1);
+    assert_eq!(plan.applies[0].change, Change::Adopt);
+    assert_eq!(plan.applies[0].object.id, ids[0]);
+    let message = &plan.errors[0].message;
+    for part in [
+        "kept by GitSync team-a/old",
+        "gitsync.workstead.dev/name",
+        "kubectl label workspaces.workstead.dev w1 --namespace team-a gitsync.workstead.dev/name- gitsync.workstead.dev/namespace-",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    // Whoever else keeps it still does.
+    let orphan = live.get_mut(&ids[0]).unwrap();
+    let flux = "kustomize.toolkit.fluxcd.io/name".to_owned();
+    orphan.labels.insert(flux, "apps".into());
+    assert!(orphan.other_manager("team-a", "dev").is_some());
 }
 
 #[test]
@@ -438,173 +507,4 @@ fn a_label_that_was_changed_by_hand_is_drift() {
         settings(None, None),
     );
     assert!(planned.is_no_op());
-}
-
-/// A cluster in miniature, and a pass that stops after so many writes.
-#[derive(Clone, Debug, Default)]
-struct World {
-    shards: Option<Shards>,
-    live: BTreeMap<ObjectId, Live>,
-    writes: usize,
-}
-
-impl World {
-    /// One pass; `Err` when it crashed.
-    fn pass(
-        &mut self,
-        snapshot: &Snapshot,
-        settings: Settings<'_>,
-        mut budget: usize,
-    ) -> Result<Plan, ()> {
-        let mut inventory = match &self.shards {
-            Some(shards) => Inventory::decode(shards).unwrap(),
-            None => Inventory::default(),
-        };
-        let plan = plan(snapshot, &inventory, &self.live, settings);
-        inventory.note_guard(&plan);
-        inventory.widen(plan.applies.iter().map(|apply| apply.object.id.clone()));
-        self.write_inventory(&inventory, &mut budget)?;
-        for apply in &plan.applies {
-            self.spend(&mut budget)?;
-            let live = self
-                .live
-                .entry(apply.object.id.clone())
-                .or_insert_with(|| Live {
-                    uid: format!("u{}", self.writes),
-                    ..Live::default()
-                });
-            live.generation += 1;
-            live.labels = ours().labels;
-            let generation = live.generation;
-            inventory.applied(&apply.object.id, &apply.object.digest, generation);
-        }
-        let mut deleted = BTreeSet::new();
-        for delete in &plan.deletes {
-            self.spend(&mut budget)?;
-            assert_eq!(self.live[&delete.id].uid, delete.uid);
-            self.live.remove(&delete.id);
-            deleted.insert(delete.id.clone());
-        }
-        for id in plan.settled(&deleted) {
-            inventory.remove(&id);
-        }
-        self.write_inventory(&inventory, &mut budget)?;
-        Ok(plan)
-    }
-
-    fn write_inventory(&mut self, inventory: &Inventory, budget: &mut usize) -> Result<(), ()> {
-        let shards = inventory.encode();
-        if self.shards.as_ref() != Some(&shards) {
-            self.spend(budget)?;
-            self.shards = Some(shards);
-        }
-        Ok(())
-    }
-
-    fn spend(&mut self, budget: &mut usize) -> Result<(), ()> {
-        *budget = budget.checked_sub(1).ok_or(())?;
-        self.writes += 1;
-        Ok(())
-    }
-
-    fn inventory(&self) -> Inventory {
-        self.shards
-            .as_ref()
-            .map_or_else(Inventory::default, |s| Inventory::decode(s).unwrap())
-    }
-}
-
-/// A commit: which of ten objects, in which version, and whether a file is broken.
-fn commits() -> impl Strategy<Value = Vec<Snapshot>> {
-    let commit = (
-        prop::collection::btree_map(0..10_usize, 1..3_u32, 0..10),
-        prop::bool::weighted(0.15),
-        prop::bool::weighted(0.1),
-    );
-    prop::collection::vec(commit, 1..6).prop_map(|commits| {
-        commits
-            .into_iter()
-            .enumerate()
-            .map(|(number, (objects, broken, missing))| {
-                let mut snapshot = snapshot(&[]);
-                snapshot.commit = format!("{number:040}");
-                snapshot.path_missing = missing;
-                if broken {
-                    snapshot.unattributable.insert("bad.yaml".into());
-                }
-                for (n, version) in objects.into_iter().filter(|_| !missing) {
-                    let id = id(&format!("w{n}"));
-                    snapshot.objects.insert(id.clone(), object(&id, version));
-                }
-                snapshot
-            })
-            .collect()
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
-
-    #[test]
-    fn crashes_at_any_write_lose_nothing_and_converge(
-        commits in commits(),
-        budgets in prop::collection::vec(0..12_usize, 0..12),
-        percent in 0..101_usize,
-    ) {
-        let prune = max(MaxDeletes::Share(format!("{percent}%")));
-        let settings = settings(Some(&prune), None);
-        let mut world = World::default();
-        let mut budgets = budgets.into_iter();
-        for snapshot in &commits {
-            let before = world.live.clone();
-            // Crash some times, then run through.
-            for budget in budgets.by_ref().take(2) {
-                let _ = world.pass(snapshot, settings, budget);
-                // I2: at every crash point the inventory covers what lives and is ours.
-                let inventory = world.inventory();
-                prop_assert!(world.live.keys().all(|id| inventory.contains(id)));
-            }
-            let plan = world.pass(snapshot, settings, usize::MAX).unwrap();
-            // I1: what went was not in the tree, and the tree was whole.
-            for id in before.keys().filter(|id| !world.live.contains_key(id)) {
-                prop_assert!(!snapshot.mentions(id));
-                prop_assert!(snapshot.unattributable.is_empty() && !snapshot.path_missing);
-                prop_assert!(!snapshot.is_empty());
-            }
-            // I4: the second pass writes nothing.
-            let writes = world.writes;
-            let again = world.pass(snapshot, settings, usize::MAX).unwrap();
-            prop_assert_eq!(world.writes, writes, "{:?}", again);
-            // I5: what the tree wants lives, in its version.
-            let inventory = world.inventory();
-            for (id, object) in &snapshot.objects {
-                prop_assert_eq!(&inventory.get(id).unwrap().digest, &object.digest);
-                prop_assert!(world.live.contains_key(id));
-            }
-            if !plan.holds_deletes() && !snapshot.path_missing {
-                prop_assert_eq!(world.live.len(), snapshot.objects.len());
-            }
-        }
-    }
-
-    #[test]
-    fn an_approved_prune_ends_after_any_crash(count in 2..12_usize, kept in 0..3_usize, crashes in prop::collection::vec(0..14_usize, 0..4)) {
-        let ids = names(0..count);
-        let mut world = World::default();
-        world.pass(&snapshot(&ids), settings(None, None), usize::MAX).unwrap();
-        let mut next = snapshot(&ids[..kept.min(count - 1)]);
-        next.commit = "b".repeat(40);
-        let plan = world.pass(&next, settings(None, None), usize::MAX).unwrap();
-        let approval = match &plan.guard {
-            Guard::Blocked(block) => block.approval(),
-            _ => return Ok(()),
-        };
-        let approved = settings(None, Some(&approval));
-        for budget in crashes {
-            let _ = world.pass(&next, approved, budget);
-        }
-        world.pass(&next, approved, usize::MAX).unwrap();
-        prop_assert_eq!(world.live.len(), next.objects.len());
-        prop_assert_eq!(world.inventory().len(), next.objects.len());
-    }
 }

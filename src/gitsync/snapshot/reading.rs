@@ -19,6 +19,22 @@ pub(super) struct Reading {
     pub(super) is_unattributable: bool,
 }
 
+impl Reading {
+    /// Names the file by another name.
+    pub(super) fn call(&mut self, file: &str) {
+        for error in &mut self.errors {
+            error.file = Some(file.to_owned());
+        }
+        for object in self
+            .objects
+            .iter_mut()
+            .filter_map(|found| found.object.as_mut())
+        {
+            file.clone_into(&mut object.file);
+        }
+    }
+}
+
 /// An object that a document defines.
 pub(super) struct Found {
     pub(super) id: ObjectId,
@@ -113,6 +129,11 @@ impl Reader<'_> {
         for finding in self.verdict.findings(id.kind, &value, None) {
             self.finding(root, &id, &finding);
         }
+        if self.rules.must_run && self.reading.errors.len() == before {
+            for finding in Verdict::unrunnable(id.kind, &value) {
+                self.finding(root, &id, &finding);
+            }
+        }
         let is_good = self.reading.errors.len() == before;
         let object = is_good.then(|| {
             let value = desired(value, &id);
@@ -183,28 +204,17 @@ fn subject(root: &Node, rules: &ObjectRules) -> Result<Subject, (Place, String)>
         }
     };
     let (api_version, kind) = (text("apiVersion")?, text("kind")?);
-    let metadata = root.get("metadata");
-    let entry = |field: &str| metadata.and_then(|entry| entry.node.get(field));
-    let name = match entry("name") {
-        Some(entry) => entry
-            .node
-            .as_text()
-            .filter(|name| !name.is_empty())
-            .ok_or((
-                entry.place,
-                "metadata.name is no text: write the name, in quotes if it looks like a number"
-                    .to_owned(),
-            ))?,
-        None => {
-            let place = metadata.map_or(root.place, |entry| entry.place);
-            return Err((
-                place,
-                "metadata.name is missing: nobody can tell which object this is".to_owned(),
-            ));
-        }
-    };
-    let namespace = entry("namespace")
-        .and_then(|entry| entry.node.as_text())
+    if let Some(entry) = root.get("kind").filter(|_| is_list(root, &kind)) {
+        return Err((
+            entry.place,
+            "a list of objects is no object: write its items as documents separated by ---"
+                .to_owned(),
+        ));
+    }
+    let name = name(root)?;
+    let namespace = root
+        .get("metadata")
+        .and_then(|metadata| metadata.node.get("namespace")?.node.as_text())
         .filter(|namespace| !namespace.is_empty());
     match SyncedKind::from_name(&kind) {
         Some(kind) if api_version == API_VERSION => Ok(Subject::Ours(ObjectId {
@@ -225,6 +235,33 @@ fn subject(root: &Node, rules: &ObjectRules) -> Result<Subject, (Place, String)>
             namespace: namespace.map(ToOwned::to_owned),
         }),
     }
+}
+
+/// What `metadata.name` says.
+fn name(root: &Node) -> Result<&str, (Place, String)> {
+    let metadata = root.get("metadata");
+    let Some(entry) = metadata.and_then(|entry| entry.node.get("name")) else {
+        return Err((
+            metadata.map_or(root.place, |entry| entry.place),
+            "metadata.name is missing: nobody can tell which object this is".to_owned(),
+        ));
+    };
+    entry
+        .node
+        .as_text()
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| {
+            (
+                entry.place,
+                "metadata.name is no text: write the name, in quotes if it looks like a number"
+                    .to_owned(),
+            )
+        })
+}
+
+/// Whether it is what `kubectl get -o yaml` prints for several objects.
+fn is_list(root: &Node, kind: &str) -> bool {
+    kind.ends_with("List") && root.get("items").is_some()
 }
 
 fn example(field: &str) -> String {

@@ -145,7 +145,10 @@ fn an_object_in_two_files_is_applied_from_neither() {
     "apiVersion: workstead.dev/v1alpha1\nkind: Workspace\nmetadata: []\n",
     "metadata.name is missing"
 )]
-#[case("apiVersion: v1\nkind: List\nitems: []\n", "metadata.name is missing")]
+#[case(
+    "apiVersion: v1\nkind: List\nitems: []\n",
+    "documents separated by ---"
+)]
 fn what_cannot_be_attributed_freezes_deletes(#[case] text: &str, #[case] expected: &str) {
     let snapshot = read(&[("bad.yaml", text), ("good.yaml", &workspace("a"))]);
     assert_eq!(
@@ -264,7 +267,7 @@ fn readings_are_used_again_only_for_the_same_file_under_the_same_rules() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(crate::model::fixtures::at_least(300))]
 
     #[test]
     fn any_damage_to_a_file_is_an_error_or_harmless_and_never_a_panic(

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Fault, Finding};
+use super::{Fault, Finding, MOST};
 use crate::model::names::{
     DnsLabel, DnsSubdomain, GITSYNC_NAME_LABEL, GITSYNC_NAMESPACE_LABEL, ORIGIN_ANNOTATION,
 };
@@ -46,6 +46,9 @@ pub(super) fn find_wrong(object: &Value, is_namespaced: bool, found: &mut Vec<Fi
         return;
     };
     for (field, value) in metadata {
+        if found.len() > MOST {
+            break;
+        }
         let path = at(&[field]);
         match field.as_str() {
             "name" => name(value, &path, found),
@@ -122,6 +125,9 @@ fn entries(
         }
     };
     for (key, value) in map {
+        if found.len() > MOST {
+            break;
+        }
         let mut path = path.to_vec();
         path.push(Step::Key(key.clone()));
         match value {

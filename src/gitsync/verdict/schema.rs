@@ -11,6 +11,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use regex::Regex;
 use serde_json::Value;
 
+use crate::api::shared::form_in_words;
+
 /// What kind of value a schema wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
@@ -64,6 +66,8 @@ pub(super) struct Schema {
     pub(super) required: Vec<String>,
     pub(super) allowed: Vec<Value>,
     pub(super) pattern: Option<Regex>,
+    /// What to say of a text that does not have the form of the pattern.
+    pub(super) form: &'static str,
     pub(super) minimum: Option<f64>,
     pub(super) maximum: Option<f64>,
     pub(super) length: (Option<usize>, Option<usize>),
@@ -120,6 +124,11 @@ impl Schema {
                 .map(|json| json.0.clone())
                 .collect(),
             pattern: pattern.and_then(Result::ok),
+            form: source
+                .pattern
+                .as_deref()
+                .and_then(form_in_words)
+                .unwrap_or_default(),
             minimum: source.minimum,
             maximum: source.maximum,
             length: bounds(source.min_length, source.max_length),
@@ -192,6 +201,11 @@ fn note_unsupported(source: &JSONSchemaProps, unsupported: &mut Vec<String>) {
         && format != "date-time"
     {
         unsupported.push(format!("format: {format}"));
+    }
+    if let Some(pattern) = &source.pattern
+        && form_in_words(pattern).is_none()
+    {
+        unsupported.push(format!("pattern without words: {pattern}"));
     }
     // Go's \d, \w, \s and \b are ASCII, those of the regex crate are not.
     if let Some(pattern) = &source.pattern

@@ -70,13 +70,18 @@ fn a_good_workspace_passes() {
 #[case("image", json!(3), "spec.image: must be text, is 3: put it into quotes")]
 #[case("image", json!(null), "spec.image: is missing")]
 #[case("owner", json!("al ice"), "spec.owner has no spaces")]
-#[case("storage", json!({"size": "20 GB"}), "spec.storage.size: \"20 GB\" does not match")]
+#[case("storage", json!({"size": "20 GB"}), "spec.storage.size: \"20 GB\" is no amount: write for example 500m, 512Mi or 4Gi")]
 #[case("storage", json!({"size": 1.5}), "spec.storage.size: must be a whole number or text, is 1.5")]
 #[case("storage", json!({"size": "0"}), "spec.storage.size is more than 0")]
 #[case("args", json!(["x"]), "spec.args needs spec.command")]
 #[case("variables", json!([]), "spec.variables: unknown field")]
 #[case("env", json!([{"name": "WORKSTEAD_X"}]), "names that begin with WORKSTEAD_ are reserved")]
-#[case("timeouts", json!({"startup": "soon"}), "spec.timeouts.startup: \"soon\" does not match")]
+#[case("timeouts", json!({"startup": "soon"}), "spec.timeouts.startup: \"soon\" is no length of time: write for example 30s, 5m or 1h30m")]
+#[case("resources", json!({"requests": {"cpu": -1}}), "spec.resources.requests.cpu: -1 is too small: 0 is the least")]
+#[case("resources", json!({"requests": {"cpu": "3"}, "limits": {"cpu": 2}}), "spec.resources: a request is over its limit")]
+#[case("image", json!("Debian"), "spec.image is no image reference")]
+#[case("image", json!("Not//A:valid:name"), "spec.image is no image reference")]
+#[case("className", json!("A b"), "spec.className is the name of a WorkspaceClass")]
 fn a_bad_field_is_named(#[case] field: &str, #[case] value: Value, #[case] expected: &str) {
     let found = texts(SyncedKind::Workspace, &with(field, value));
     assert!(
@@ -89,8 +94,8 @@ fn a_bad_field_is_named(#[case] field: &str, #[case] value: Value, #[case] expec
 #[case(json!({"name": "Alice"}), "metadata.name: 'Alice' is no name")]
 #[case(json!({"name": 3}), "metadata.name: must be text: put it into quotes")]
 #[case(json!({}), "metadata.name: is missing")]
-#[case(json!({"name": "a.b"}), "contains no '.'")]
-#[case(json!({"name": "a--b"}), "contains no '--'")]
+#[case(json!({"name": "a.b"}), "metadata.name: the name of a Workspace contains no '.'")]
+#[case(json!({"name": "a--b"}), "metadata.name: the name of a Workspace contains no '--'")]
 #[case(json!({"name": "x", "namespace": "a.b"}), "metadata.namespace: 'a.b' is no name")]
 #[case(json!({"name": "x", "lables": {}}), "metadata.lables: unknown field")]
 #[case(json!({"name": "x", "uid": "1"}), "metadata.uid: has no place in a file")]
@@ -114,6 +119,87 @@ fn all_errors_are_reported_not_the_first() {
     let object = workspace(json!({"owner": 1, "imag": "x", "desiredState": "On"}));
     let found = texts(SyncedKind::Workspace, &object);
     assert_eq!(found.len(), 4, "{found:#?}");
+}
+
+/// A rule over a value that is wrong in itself says the same a second time, or that it could not be evaluated.
+#[rstest]
+#[case("owner", json!(""))]
+#[case("image", json!(""))]
+#[case("storage", json!({"size": "10GB"}))]
+#[case("storage", json!({"size": -1}))]
+#[case("resources", json!({"requests": {"memory": "4 GB"}, "limits": {"memory": "4Gi"}}))]
+fn what_is_wrong_in_itself_is_said_once(#[case] field: &str, #[case] value: Value) {
+    let found = texts(SyncedKind::Workspace, &with(field, value));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(!found[0].contains("evaluation"), "{found:#?}");
+}
+
+#[test]
+fn no_message_shows_a_regular_expression() {
+    let gitsync = |share: Value| {
+        json!({
+            "apiVersion": "workstead.dev/v1alpha1", "kind": "GitSync", "metadata": {"name": "s"},
+            "spec": {"url": "https://x/y", "interval": "1d", "prune": {"maxDeletes": share}},
+        })
+    };
+    let found = texts(SyncedKind::GitSync, &gitsync(json!("200%")));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(
+        found.iter().all(|text| text.contains("for example")),
+        "{found:#?}"
+    );
+}
+
+/// The server has no say in these, so only people who check their files hear of them before the workspace does.
+#[rstest]
+#[case("resources", json!({"requests": {"gpu": 1}}), "spec.resources.requests.gpu: there is no resource 'gpu'")]
+#[case("resources", json!({"limits": {"example.com/gpu": "1500m"}}), "is not a whole number")]
+#[case("timeouts", json!({"stopping": "1s"}), "spec.timeouts.stopping: 1s is too short")]
+#[case("command", json!([""]), "spec.command: the program has no name")]
+fn what_the_server_takes_and_nothing_can_run_is_found(
+    #[case] field: &str,
+    #[case] value: Value,
+    #[case] expected: &str,
+) {
+    let object = with(field, value);
+    assert_eq!(texts(SyncedKind::Workspace, &object), Vec::<String>::new());
+    let found = Verdict::unrunnable(SyncedKind::Workspace, &object);
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains(expected), "{found:#?}");
+}
+
+#[test]
+fn what_only_its_class_could_refuse_is_left_to_the_class() {
+    let object = with("timeouts", json!({"startup": "9h"}));
+    assert_eq!(Verdict::unrunnable(SyncedKind::Workspace, &object), vec![]);
+}
+
+#[test]
+fn a_class_that_no_workspace_can_use_is_found() {
+    let class = json!({
+        "apiVersion": "workstead.dev/v1alpha1", "kind": "WorkspaceClass", "metadata": {"name": "c"},
+        "spec": {"storage": {"max": "0"}, "network": {"egress": [{"allow": "169.254.169.254/32"}]}},
+    });
+    assert_eq!(
+        texts(SyncedKind::WorkspaceClass, &class),
+        Vec::<String>::new()
+    );
+    let found = Verdict::unrunnable(SyncedKind::WorkspaceClass, &class);
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(
+        found
+            .iter()
+            .any(|text| text.starts_with("spec.storage.max: ")),
+        "{found:#?}"
+    );
+    assert!(
+        found
+            .iter()
+            .any(|text| text.starts_with("spec.network.egress[0]: ")),
+        "{found:#?}"
+    );
 }
 
 #[test]
@@ -190,7 +276,7 @@ fn any_value() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(crate::model::fixtures::at_least(500))]
 
     #[test]
     fn any_value_gets_a_verdict_without_panic(object in any_value(), spec in any_value()) {
@@ -202,4 +288,24 @@ proptest! {
             let _ = verdict.findings(kind, &framed, Some(&object));
         }
     }
+}
+
+#[test]
+fn of_an_object_with_thousands_of_faults_the_first_hundred_are_told() {
+    let mut labels = serde_json::Map::new();
+    let mut spec = good();
+    for number in 0..5_000 {
+        labels.insert(format!("-{number}"), json!(number));
+        spec[format!("field{number}")] = json!(number);
+    }
+    let many = |object: &Value| {
+        let texts = texts(SyncedKind::Workspace, object);
+        assert_eq!(texts.len(), MOST + 1);
+        assert!(texts[MOST].starts_with("more than 100 things"), "{texts:?}");
+    };
+    many(&workspace(spec));
+    let mut labelled = workspace(good());
+    labelled["metadata"]["labels"] = labels.into();
+    many(&labelled);
+    many(&with("command", vec![json!(1); 5_000].into()));
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::schema::{ListType, Schema, Type};
-use super::{Fault, Finding};
+use super::{Fault, Finding, MOST};
 use crate::yaml::Step;
 
 /// Longest value that a message repeats.
@@ -18,6 +18,9 @@ fn unknown(schema: &Schema, value: &Value, path: &mut Vec<Step>, found: &mut Vec
     match value {
         Value::Object(map) => {
             for (name, inner) in map {
+                if found.len() > MOST {
+                    return;
+                }
                 path.push(Step::Key(name.clone()));
                 match schema.property(name) {
                     Some(property) => unknown(property, inner, path, found),
@@ -133,6 +136,9 @@ impl Walk<'_> {
     }
 
     fn value(&mut self, schema: &Schema, value: &Value) {
+        if self.found.len() > MOST {
+            return;
+        }
         let may_be_null = schema.nullable || schema.type_ == Type::Any;
         if value.is_null() && may_be_null && schema.allowed.is_empty() {
             return;
@@ -204,6 +210,9 @@ impl Walk<'_> {
                     (format!("{parts:?}"), named.join(", "))
                 }
             };
+            if self.found.len() > MOST {
+                return;
+            }
             if let Some(first) = seen.insert(identity, index) {
                 self.path.push(Step::Index(index));
                 self.report(
@@ -237,7 +246,7 @@ impl Walk<'_> {
             && !pattern.is_match(text)
         {
             let text = shown(&Value::String(text.to_owned()));
-            self.report(Fault::Invalid, format!("{text} does not match '{pattern}'"));
+            self.report(Fault::Invalid, format!("{text} {}", schema.form));
         }
     }
 

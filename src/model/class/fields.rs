@@ -11,6 +11,8 @@ use crate::model::class::{
     PodRules, StorageRules,
 };
 use crate::model::duration::Span;
+use crate::model::inside::AuthorRules;
+use crate::model::inside::editors::{self, ClassTools, ValidatedEditor};
 use crate::model::names::DnsSubdomain;
 use crate::model::net::Cidr;
 use crate::model::quantity::Amount;
@@ -181,6 +183,21 @@ pub(super) fn class_egress(class: &WorkspaceClass, report: &mut Report) -> Vec<E
     egress
 }
 
+pub(super) fn class_pull_secrets(
+    class: &WorkspaceClass,
+    report: &mut Report,
+) -> BTreeSet<DnsSubdomain> {
+    let written = class.spec.image_pull_secrets.iter().enumerate();
+    written
+        .filter_map(|(at, secret)| {
+            report.keep(
+                &format!("spec.imagePullSecrets[{at}].name"),
+                DnsSubdomain::new(secret.name.as_str()),
+            )
+        })
+        .collect()
+}
+
 fn egress_rule(rule: &EgressRule) -> Result<Egress, String> {
     let read = |text: &str| {
         Cidr::parse(text).ok_or_else(|| {
@@ -344,6 +361,46 @@ pub(super) fn class_pod(class: &WorkspaceClass, report: &mut Report) -> PodRules
     }
 }
 
+/// Editors that hold. One that does not is left out: a Workspace that names it is told so.
+pub(super) fn class_editors(class: &WorkspaceClass, report: &mut Report) -> Vec<ValidatedEditor> {
+    let mut kept: Vec<ValidatedEditor> = Vec::new();
+    for written in &class.spec.editors {
+        let field = format!("spec.editors[{}]", written.name);
+        let Some(mut editor) = report.keep(&field, editors::editor(written)) else {
+            continue;
+        };
+        if kept.iter().any(|other| other.name == editor.name) {
+            report.drop(&field, "another editor has this name: give each its own");
+            continue;
+        }
+        if editor.default && kept.iter().any(|other| other.default) {
+            report.drop(
+                &format!("{field}.default"),
+                "another editor is the default: leave default: true on one of them",
+            );
+            editor.default = false;
+        }
+        kept.push(editor);
+    }
+    kept
+}
+
+/// Tools of a wrong image would not be those that were asked for: nothing starts with them.
+pub(super) fn class_tools(class: &WorkspaceClass, report: &mut Report) -> ClassTools {
+    let tools = ClassTools::of(class.spec.tools.as_ref());
+    report
+        .require("spec.tools.image", tools)
+        .unwrap_or_default()
+}
+
+pub(super) fn class_author(class: &WorkspaceClass, report: &mut Report) -> AuthorRules {
+    let (rules, wrong) = AuthorRules::of(class.spec.git_identity.as_ref());
+    if let Some(why) = wrong {
+        report.drop("spec.gitIdentity.emailDomain", why);
+    }
+    rules
+}
+
 fn check_toleration(toleration: &Toleration) -> Result<(), String> {
     let key = toleration.key.as_deref().unwrap_or("");
     let operator = toleration.operator.as_deref().unwrap_or("Equal");
@@ -426,7 +483,8 @@ pub fn is_reserved(key: &str) -> bool {
         })
 }
 
-fn check_label(key: &str, value: &str) -> Result<(), String> {
+/// Whether Kubernetes takes this label.
+pub(crate) fn check_label(key: &str, value: &str) -> Result<(), String> {
     check_key(key)?;
     check_label_value(value)
 }

@@ -1,3 +1,6 @@
+mod one_pod;
+
+use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -23,7 +26,7 @@ fn look(workspace: &Workspace, previous: &WorkspaceStatus, facts: &Facts) -> Dec
         workspace,
         previous,
         facts,
-        blocked: false,
+        blocked: Blocked::No,
     })
 }
 
@@ -46,14 +49,15 @@ fn the_spec_decides_and_left_out_means_running() {
         (Some("Stopped"), Stopped, 0),
         (Some("Terminated"), Terminated, 0),
     ] {
+        let nothing_there = facts(None, Some(&[]));
         let decision = look(
             &asked(desired, &[]),
             &WorkspaceStatus::default(),
-            &Facts::default(),
+            &nothing_there,
         );
         assert_eq!(
-            (decision.effective, decision.replicas),
-            (effective, replicas)
+            (decision.effective, decision.replicas, decision.waits),
+            (effective, replicas, false)
         );
     }
 }
@@ -73,6 +77,33 @@ fn terminated_is_final_and_so_is_a_termination_that_began() {
             (None, None)
         );
     }
+}
+
+#[test]
+fn a_termination_that_began_is_final_also_when_an_error_comes_between() {
+    for state in ["Error", "Unknown", "Failed"] {
+        let previous = status(json!({"actualState": state, "desiredState": "Terminated"}));
+        let decision = look(&asked(Some("Running"), &[]), &previous, &up());
+        assert_eq!((decision.effective, decision.replicas), (Terminated, 0));
+        assert!(decision.is_asked_back(&asked(Some("Running"), &[])));
+    }
+}
+
+#[test]
+fn only_a_spec_that_asks_for_something_else_wants_a_terminated_workspace_back() {
+    let asks = |desired: Option<&str>, previous: Value| {
+        let workspace = asked(desired, &[]);
+        look(&workspace, &status(previous), &down()).is_asked_back(&workspace)
+    };
+    let ended = json!({"actualState": "Terminated"});
+    assert!(asks(Some("Running"), ended.clone()));
+    assert!(asks(Some("Stopped"), ended.clone()));
+    assert!(asks(None, ended.clone()), "left out, it means Running");
+    assert!(!asks(Some("Terminated"), ended));
+    assert!(!asks(Some("Running"), json!({"actualState": "Running"})));
+    let timer = json!({"timer": "maxStopped", "at": time(5), "generation": 1});
+    let by_timer = json!({"actualState": "Terminated", "stoppedByTimer": timer});
+    assert!(!asks(None, by_timer));
 }
 
 #[test]
@@ -235,7 +266,7 @@ fn while_the_spec_is_blocked_what_runs_goes_on_and_nothing_starts() {
             workspace,
             previous: &WorkspaceStatus::default(),
             facts,
-            blocked: true,
+            blocked: Blocked::Spec,
         })
     };
     assert_eq!(blocked(&asked(None, &[]), &up()).replicas, 1);
@@ -244,6 +275,11 @@ fn while_the_spec_is_blocked_what_runs_goes_on_and_nothing_starts() {
     assert_eq!(blocked(&asked(Some("Stopped"), &[]), &up()).replicas, 0);
     let restart = blocked(&asked(None, &[(RESTART, "noon")]), &up());
     assert_eq!((restart.effective, restart.replicas), (RestartRequested, 1));
+}
+
+fn leaving(mut pod: Pod) -> Pod {
+    pod.metadata.deletion_timestamp = serde_json::from_value(time(5)).unwrap();
+    pod
 }
 
 #[test]
@@ -286,6 +322,84 @@ fn a_termination_is_done_when_nothing_is_left_that_must_go() {
     );
 }
 
+#[test]
+fn a_class_that_is_edited_later_deletes_no_volume_that_a_termination_kept() {
+    let on_its_way = status(json!({"actualState": "Terminating"}));
+    assert!(may_delete_volume(&on_its_way, Retention::Delete));
+    assert!(!may_delete_volume(&on_its_way, Retention::Retain));
+    let ended = status(json!({"actualState": "Terminated"}));
+    assert!(!may_delete_volume(&ended, Retention::Delete));
+}
+
+#[test]
+fn a_restart_whose_class_breaks_in_between_is_finished_with_the_start_before_it() {
+    let workspace = asked(None, &[(RESTART, "noon")]);
+    let step = |previous: &WorkspaceStatus, facts: &Facts, blocked: Blocked| {
+        decide(&Question {
+            workspace: &workspace,
+            previous,
+            facts,
+            blocked,
+        })
+    };
+    let leaves = facts(Some(&settled(0, 0)), Some(&[leaving(ready_pod())]));
+    let mut previous = status(json!({"restart": {"requested": "noon", "stopObserved": false}}));
+    let waiting = step(&previous, &leaves, Blocked::Spec);
+    assert_eq!((waiting.replicas, waiting.again), (0, false));
+
+    let seen = step(&previous, &down(), Blocked::Spec);
+    assert_eq!(
+        (seen.replicas, seen.again),
+        (0, true),
+        "first it is recorded"
+    );
+    previous.restart = seen.restart;
+    let last = step(&previous, &down(), Blocked::Spec);
+    assert_eq!((last.effective, last.replicas), (RestartRequested, 1));
+    assert_eq!(step(&previous, &leaves, Blocked::Spec).replicas, 0);
+    assert_eq!(step(&previous, &down(), Blocked::Volume).replicas, 0);
+
+    // It is answered when the spec holds again, without another stop.
+    previous.restart = last.restart;
+    let answered = step(&previous, &up(), Blocked::No);
+    assert_eq!((answered.effective, answered.replicas), (Running, 1));
+    assert_eq!(answered.last_handled_restart_at.as_deref(), Some("noon"));
+}
+
+#[test]
+fn a_restart_that_is_asked_for_while_the_spec_is_blocked_starts_nothing() {
+    let workspace = asked(None, &[(RESTART, "noon")]);
+    let mut previous = WorkspaceStatus::default();
+    for _ in 0..3 {
+        let decision = decide(&Question {
+            workspace: &workspace,
+            previous: &previous,
+            facts: &down(),
+            blocked: Blocked::Spec,
+        });
+        assert_eq!((decision.replicas, decision.again), (0, false));
+        previous.restart = decision.restart;
+    }
+}
+
+#[test]
+fn what_blocks_a_volume_lets_nothing_start() {
+    let of = |cause| {
+        Blocked::of(Some(&Failure {
+            cause,
+            ..crate::model::workspace::config("spec", "wrong")
+        }))
+    };
+    assert_eq!(Blocked::of(None), Blocked::No);
+    assert_eq!(of(Cause::ClassInvalid), Blocked::Spec);
+    assert_eq!(of(Cause::VolumeForeign), Blocked::Volume);
+    assert_eq!(of(Cause::VolumeBind), Blocked::Volume);
+}
+
+fn any_blocked() -> impl Strategy<Value = Blocked> {
+    prop::sample::select(vec![Blocked::No, Blocked::Spec, Blocked::Volume])
+}
+
 fn any_facts() -> impl Strategy<Value = Facts> {
     (
         proptest::option::weighted(0.9, any_deployment()),
@@ -296,12 +410,35 @@ fn any_facts() -> impl Strategy<Value = Facts> {
 
 proptest! {
     #[test]
-    fn a_restart_never_scales_up_before_a_stop_was_recorded(facts in any_facts(), blocked in any::<bool>()) {
+    fn a_restart_never_scales_up_before_a_stop_was_recorded(facts in any_facts(), blocked in any_blocked()) {
         let workspace = asked(None, &[(RESTART, "noon")]);
         let decision = decide(&Question { workspace: &workspace, previous: &WorkspaceStatus::default(), facts: &facts, blocked });
         let nothing_there = facts.deployment.is_none() && !facts.has_pod_left();
-        let runs_on = blocked && facts.replicas().is_some_and(|replicas| replicas > 0);
+        let runs_on = blocked != Blocked::No && facts.replicas().is_some_and(|replicas| replicas > 0);
         prop_assert!(decision.replicas == 0 || nothing_there || runs_on);
+    }
+
+    #[test]
+    fn nothing_goes_up_from_0_while_a_pod_may_hold_the_volume(
+        facts in any_facts(),
+        blocked in any_blocked(),
+        restart in any::<bool>(),
+        recorded in any::<bool>(),
+        desired in proptest::option::of(prop::sample::select(vec!["Running", "Stopped", "Terminated"])),
+    ) {
+        let annotations: &[(&str, &str)] = if restart { &[(RESTART, "noon")] } else { &[] };
+        let workspace = asked(desired, annotations);
+        let previous = if recorded {
+            status(json!({"restart": {"requested": "noon", "stopObserved": true}}))
+        } else {
+            WorkspaceStatus::default()
+        };
+        let decision = decide(&Question { workspace: &workspace, previous: &previous, facts: &facts, blocked });
+        let may_hold = facts.pods.is_none() || facts.has_pod_left();
+        if facts.replicas().unwrap_or(0) == 0 && may_hold {
+            prop_assert_eq!(decision.replicas, 0);
+        }
+        prop_assert!(!decision.waits || (decision.wants_running() && decision.replicas == 0));
     }
 
     #[test]
@@ -313,7 +450,7 @@ proptest! {
     }
 
     #[test]
-    fn replicas_are_none_or_one(facts in any_facts(), blocked in any::<bool>(), desired in proptest::option::of(prop::sample::select(vec!["Running", "Stopped", "Terminated"]))) {
+    fn replicas_are_none_or_one(facts in any_facts(), blocked in any_blocked(), desired in proptest::option::of(prop::sample::select(vec!["Running", "Stopped", "Terminated"]))) {
         let workspace = asked(desired, &[]);
         let decision = decide(&Question { workspace: &workspace, previous: &WorkspaceStatus::default(), facts: &facts, blocked });
         prop_assert!((0..=1).contains(&decision.replicas));

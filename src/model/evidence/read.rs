@@ -3,6 +3,7 @@
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{
     ContainerState as ApiContainerState, ContainerStateTerminated, ContainerStatus, Event, Pod,
+    PodSpec,
 };
 
 use crate::model::evidence::{
@@ -68,6 +69,13 @@ pub(super) fn current_set<'a>(
         })
 }
 
+/// Nobody controls it and nobody deletes it.
+fn is_orphan(set: &ReplicaSet) -> bool {
+    let owners = set.metadata.owner_references.as_deref().unwrap_or_default();
+    set.metadata.deletion_timestamp.is_none()
+        && !owners.iter().any(|owner| owner.controller == Some(true))
+}
+
 pub(super) fn refusal(
     deployment: Option<&Deployment>,
     current: Option<&ReplicaSet>,
@@ -99,17 +107,26 @@ pub(super) fn refusal(
     of_set.or_else(of_deployment)
 }
 
-pub(super) fn pod_facts(pod: &Pod, current_set: Option<&str>) -> PodFacts {
+pub(super) fn pod_facts(pod: &Pod, current: Option<&ReplicaSet>, sets: &[ReplicaSet]) -> PodFacts {
     let metadata = &pod.metadata;
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     // Without a known ReplicaSet (a cache that lags behind) every pod may be the current one.
+    let is_of = |set: &ReplicaSet| {
+        let uid = set.metadata.uid.as_deref();
+        owners
+            .iter()
+            .any(|owner| Some(owner.uid.as_str()) == uid && owner.controller == Some(true))
+    };
+    let current_set = current.and_then(|set| set.metadata.uid.as_deref());
     let of_current_set = current_set.is_none_or(|uid| owners.iter().any(|owner| owner.uid == uid));
+    let of_orphaned_set = sets.iter().any(|set| is_of(set) && is_orphan(set));
     let status = pod.status.clone().unwrap_or_default();
+    let spec = pod.spec.as_ref();
     let list = |statuses: Option<Vec<ContainerStatus>>, is_init: bool| -> Vec<ContainerFacts> {
         statuses
             .unwrap_or_default()
             .iter()
-            .map(|one| container_facts(one, is_init))
+            .map(|one| container_facts(one, is_init, memory_limit(spec, &one.name)))
             .collect()
     };
     let mut containers = list(status.init_container_statuses, true);
@@ -124,7 +141,9 @@ pub(super) fn pod_facts(pod: &Pod, current_set: Option<&str>) -> PodFacts {
             .as_ref()
             .and_then(|spec| spec.node_name.clone())
             .filter(|node| !node.is_empty()),
+        address: status.pod_ip.as_ref().and_then(|ip| ip.parse().ok()),
         of_current_set,
+        of_orphaned_set,
         phase: status.phase.unwrap_or_else(|| "Pending".to_owned()),
         reason: status.reason.filter(|reason| !reason.is_empty()),
         message: status.message.filter(|message| !message.is_empty()),
@@ -141,10 +160,33 @@ pub(super) fn pod_facts(pod: &Pod, current_set: Option<&str>) -> PodFacts {
             })
             .collect(),
         containers,
+        mounts_images: mounts_images(spec),
     }
 }
 
-fn container_facts(status: &ContainerStatus, is_init: bool) -> ContainerFacts {
+fn mounts_images(spec: Option<&PodSpec>) -> bool {
+    let volumes = spec.and_then(|spec| spec.volumes.as_ref());
+    let mut all = volumes.into_iter().flatten();
+    all.any(|volume| volume.image.is_some())
+}
+
+/// The memory limit of a container. Names are unique over both lists.
+fn memory_limit(spec: Option<&PodSpec>, name: &str) -> Option<String> {
+    let spec = spec?;
+    let mut containers = spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten());
+    let container = containers.find(|container| container.name == name)?;
+    let limits = container.resources.as_ref()?.limits.as_ref()?;
+    limits.get("memory").map(|limit| limit.0.clone())
+}
+
+fn container_facts(
+    status: &ContainerStatus,
+    is_init: bool,
+    memory_limit: Option<String>,
+) -> ContainerFacts {
     let empty = ApiContainerState::default();
     let now = status.state.as_ref().unwrap_or(&empty);
     let before = status
@@ -168,12 +210,14 @@ fn container_facts(status: &ContainerStatus, is_init: bool) -> ContainerFacts {
     ContainerFacts {
         name: status.name.clone(),
         is_init,
+        id: status.container_id.clone().unwrap_or_default(),
         image: status.image.clone(),
         image_id: status.image_id.clone(),
         ready: status.ready,
         restarts: status.restart_count,
         state,
         last_exit: now.terminated.as_ref().or(before).map(exit),
+        memory_limit,
     }
 }
 

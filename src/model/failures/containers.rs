@@ -8,6 +8,7 @@ use crate::api::workspace::{Cause, Failure};
 use crate::model::duration::Span;
 use crate::model::evidence::{ContainerFacts, ContainerState, Evidence, Exit, PodFacts};
 use crate::model::failures::redact::{cap, log_tail, one_line};
+use crate::model::mounting::is_about_tools;
 
 /// Waiting reasons of the kubelet that are about making a container.
 const REASONS: [&str; 7] = [
@@ -33,14 +34,9 @@ pub fn making(
     container: &ContainerFacts,
     now: Timestamp,
 ) -> Option<Suspect> {
-    let ContainerState::Waiting { reason, message } = &container.state else {
-        return None;
-    };
-    if !REASONS.contains(&reason.as_str()) {
-        return None;
-    }
+    let (reason, message) = container.waits_for(&REASONS)?;
     let said = one_line(message, 1024);
-    if is_about_tools(&said) {
+    if is_about_tools(&said) || container.is_copying() {
         return Some(images::tools_unavailable(
             evidence, pod, container, reason, &said, now,
         ));
@@ -53,14 +49,6 @@ pub fn making(
         until: None,
         failure: config_invalid(pod, container, reason, &said),
     })
-}
-
-/// Whether a runtime complains about the tools: their mount, or the first process that lies in it.
-fn is_about_tools(said: &str) -> bool {
-    let lower = said.to_ascii_lowercase();
-    said.contains(workstead_link::TOOLS_PATH)
-        || lower.contains("image volume")
-        || lower.contains("image mount")
 }
 
 fn config_invalid(pod: &PodFacts, container: &ContainerFacts, reason: &str, said: &str) -> Failure {
@@ -87,7 +75,7 @@ pub fn exited(pod: &PodFacts, container: &ContainerFacts, now: Timestamp) -> Opt
     {
         return None;
     }
-    let backing_off = matches!(&container.state, ContainerState::Waiting { reason, .. } if reason == "CrashLoopBackOff");
+    let backing_off = container.waits_for(&["CrashLoopBackOff"]).is_some();
     let until = exit.at.map(|at| LOOP_WINDOW.after(at));
     let young = until.is_none_or(|until| now < until);
     let looping = backing_off || (container.restarts >= LOOP_RESTARTS && young);
@@ -146,14 +134,14 @@ fn exit_failure(pod: &PodFacts, container: &ContainerFacts, exit: &Exit, looping
 fn never_ran(pod: &PodFacts, container: &ContainerFacts, exit: &Exit) -> Failure {
     let said = one_line(&exit.message, 1024);
     let failure = config_invalid(pod, container, &exit.reason, &said);
-    if !is_about_tools(&said) {
+    if !is_about_tools(&said) && !container.is_copying() {
         return failure;
     }
     Failure {
         cause: Cause::ToolsUnavailable,
         blame: Blame::Platform,
         message: format!("Workstead's tools can't be run: {said}"),
-        next_step: "see whether the node mounts image volumes so that programs in them may run"
+        next_step: "see whether the node mounts image volumes so that programs in them may run; tools.delivery: Auto of the class goes over to copying by itself"
             .to_owned(),
         ..failure
     }
@@ -170,11 +158,32 @@ fn exit_words(
     let by_force =
         code == 137 && matches!(exit.reason.as_str(), "Error" | "ContainerStatusUnknown");
     if exit.reason == "OOMKilled" {
+        let of = |word: &str| match &container.memory_limit {
+            Some(limit) => format!(" {word}{limit}"),
+            None => String::new(),
+        };
         return (
             Cause::OutOfMemory,
             Blame::User,
-            format!("container {name} used more memory than its limit"),
-            "raise spec.resources.limits.memory, or use less".to_owned(),
+            format!(
+                "container {name} used more memory than its limit{}",
+                of("of ")
+            ),
+            format!(
+                "raise spec.resources.limits.memory{}, or use less",
+                of("above ")
+            ),
+        );
+    }
+    if container.is_copying() {
+        return (
+            Cause::ToolsUnavailable,
+            Blame::Platform,
+            format!("container {name} could not copy what its image holds (exit code {code})"),
+            format!(
+                "see its last lines: whether the node has room, and whether image {} is one of Workstead's for this release",
+                container.image
+            ),
         );
     }
     if code == 0 && !container.is_init {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Due, Step, Suspect, about, trouble_since};
 use crate::api::shared::Blame;
 use crate::api::workspace::{Cause, Failure};
-use crate::model::evidence::{ContainerFacts, ContainerState, Evidence, PodFacts};
+use crate::model::evidence::{ContainerFacts, Evidence, PodFacts};
 use crate::model::failures::redact::{cap, one_line};
 
 /// Waiting reasons of the kubelet that are about images.
@@ -27,21 +27,15 @@ pub fn pull(
     container: &ContainerFacts,
     now: Timestamp,
 ) -> Option<Suspect> {
-    let ContainerState::Waiting { reason, message } = &container.state else {
-        return None;
-    };
-    if !REASONS.contains(&reason.as_str()) {
-        return None;
-    }
+    let (reason, message) = container.waits_for(&REASONS)?;
     let details = details(evidence, pod, message);
     let said = one_line(details.unwrap_or(message), 1024);
-    let tools = evidence.tools_image.as_str();
-    if !tools.is_empty() && container.image != tools && said.contains(tools) {
+    if container.is_copying() || brought(evidence, container, &said).is_some() {
         return Some(tools_unavailable(
             evidence, pod, container, reason, &said, now,
         ));
     }
-    let cause = match (reason.as_str(), details) {
+    let cause = match (reason, details) {
         ("InvalidImageName", _) => Cause::ImageNotFound,
         (_, Some(details)) => classify(details, &container.image),
         // A bare back-off says nothing new: what was known before still holds.
@@ -165,7 +159,15 @@ pub(super) fn classify(text: &str, image: &str) -> Cause {
     }
 }
 
-/// The tools image does not come, or the runtime can't mount images.
+/// The image, beside that of the container itself, that a message is about: the editor's or that of the tools.
+fn brought<'a>(evidence: &'a Evidence, container: &ContainerFacts, said: &str) -> Option<&'a str> {
+    [&evidence.editor_image, &evidence.tools_image]
+        .into_iter()
+        .map(String::as_str)
+        .find(|image| !image.is_empty() && container.image != *image && said.contains(image))
+}
+
+/// The image of tools or editor does not come, or the runtime can't mount images.
 pub(super) fn tools_unavailable(
     evidence: &Evidence,
     pod: &PodFacts,
@@ -175,7 +177,17 @@ pub(super) fn tools_unavailable(
     now: Timestamp,
 ) -> Suspect {
     let pulling = REASONS.contains(&reason);
-    let transient = pulling && classify(said, &evidence.tools_image) == Cause::ImagePullTransient;
+    let image = match brought(evidence, container, said) {
+        Some(image) => image,
+        None if container.is_copying() => container.image.as_str(),
+        None => evidence.tools_image.as_str(),
+    };
+    let what = if image == evidence.editor_image && !image.is_empty() {
+        "the editor"
+    } else {
+        "Workstead's tools"
+    };
+    let transient = pulling && classify(said, image) == Cause::ImagePullTransient;
     let due = match (pulling, transient) {
         (true, true) => Due::WithStartup,
         (true, false) => Due::At(evidence.deadlines.image_pull.after(trouble_since(
@@ -194,7 +206,7 @@ pub(super) fn tools_unavailable(
         failure: Failure {
             cause: Cause::ToolsUnavailable,
             blame: Blame::Platform,
-            message: format!("Workstead's tools can't be mounted: {said}"),
+            message: format!("{what} can't be mounted: {said}"),
             evidence: cap(format!(
                 "{}, container {}: {reason}: {said}",
                 about(pod),
@@ -202,8 +214,8 @@ pub(super) fn tools_unavailable(
             )),
             retryable: true,
             next_step: format!(
-                "see whether {node} can pull {} and whether its container runtime mounts image volumes (containerd 2.1 or later, CRI-O 1.33 or later)",
-                evidence.tools_image
+                "see whether {node} can pull {} and whether its container runtime mounts image volumes (containerd 2.1 or later, CRI-O 1.33 or later); tools.delivery: Copy of the class does without these, and Auto goes over to it by itself",
+                one_line(image, 512)
             ),
             since: None,
         },

@@ -1,5 +1,7 @@
 //! Text that users see, from logs and servers: without obvious credentials, control characters, or too many lines.
 
+use std::iter::Peekable;
+
 /// The most lines of a log that a status holds.
 const LINES: usize = 20;
 /// The most bytes of evidence that a status holds.
@@ -110,11 +112,13 @@ fn hide_userinfo(line: &str) -> String {
     while let Some((before, after)) = rest.split_once("://") {
         clean.push_str(before);
         clean.push_str("://");
-        let end = after
+        // A second scheme may follow at once: it is looked at in its own turn. What is behind it is not looked at here: a
+        // long line full of schemes would take the square of its length.
+        let end = after.find("://").unwrap_or(after.len());
+        let (near, _) = after.split_at(end);
+        let end = near
             .find(|c: char| c.is_whitespace() || "/?#\"'`<>|\\".contains(c))
-            .unwrap_or(after.len());
-        // A second scheme may follow at once: it is looked at in its own turn.
-        let end = after.find("://").map_or(end, |next| next.min(end));
+            .unwrap_or(end);
         let (authority, tail) = after.split_at(end);
         match authority.rsplit_once('@') {
             Some((_, host)) => {
@@ -134,8 +138,10 @@ fn hide_userinfo(line: &str) -> String {
 fn hide_values(line: &str) -> String {
     let lower = line.to_ascii_lowercase();
     let mut clean = String::with_capacity(line.len());
+    let words = secret_words(&lower);
+    let mut words = words.iter().copied().peekable();
     let mut at = 0;
-    while let Some((start, end)) = next_value(&lower, at) {
+    while let Some((start, end)) = next_value(&lower, &mut words, at) {
         clean.push_str(line.get(at..start).unwrap_or_default());
         clean.push_str(HIDDEN);
         at = end;
@@ -144,16 +150,28 @@ fn hide_values(line: &str) -> String {
     clean
 }
 
+/// Where words that name a secret begin and end. Looked for once: a search for the next of them from each on would take
+/// the square of the length of a line that is full of one and lacks another.
+fn secret_words(lower: &str) -> Vec<(usize, usize)> {
+    let mut found: Vec<(usize, usize)> = SECRET_WORDS
+        .iter()
+        .flat_map(|word| lower.match_indices(word))
+        .map(|(at, word)| (at, at + word.len()))
+        .collect();
+    found.sort_unstable();
+    found
+}
+
 /// Where the next secret value begins and ends, from a position on. `lower` is ASCII-lowered, so positions agree.
-fn next_value(lower: &str, from: usize) -> Option<(usize, usize)> {
+fn next_value(
+    lower: &str,
+    words: &mut Peekable<impl Iterator<Item = (usize, usize)>>,
+    from: usize,
+) -> Option<(usize, usize)> {
     let mut search = from;
     loop {
-        let rest = lower.get(search..)?;
-        let (at, word) = SECRET_WORDS
-            .iter()
-            .filter_map(|word| Some((rest.find(word)?, *word)))
-            .min_by_key(|(at, _)| *at)?;
-        let after_word = search + at + word.len();
+        while words.next_if(|(at, _)| *at < search).is_some() {}
+        let (_, after_word) = words.next()?;
         let tail = lower.get(after_word..)?;
         // `"token": "abc"`: quotes may stand around the word and the value.
         let quoted = tail.trim_start_matches(['"', '\'']);
@@ -168,10 +186,14 @@ fn next_value(lower: &str, from: usize) -> Option<(usize, usize)> {
             .unwrap_or(value);
         let value = value.trim_start_matches(['"', '\'', ' ']);
         let start = lower.len() - value.len();
+        if value.starts_with(HIDDEN) {
+            search = after_word;
+            continue;
+        }
         let length = value
             .find(|c: char| c.is_whitespace() || "\"'`,;&)]}".contains(c))
             .unwrap_or(value.len());
-        if length == 0 || value.starts_with(HIDDEN) {
+        if length == 0 {
             search = after_word;
             continue;
         }

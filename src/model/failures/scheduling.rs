@@ -14,6 +14,9 @@ const REJECTIONS: usize = 5;
 /// See [`REJECTIONS`].
 const REJECTION_WINDOW: Span = Span::from_seconds(600);
 
+/// How the kubelet's summary of volumes that are not there begins.
+const WAITING_VOLUMES: &str = "Unable to attach or mount volumes";
+
 /// No pod could be made.
 pub fn refused(evidence: &Evidence, now: Timestamp) -> Option<Suspect> {
     let refusal = evidence.facts.refusal.as_ref()?;
@@ -93,6 +96,8 @@ pub fn unschedulable(evidence: &Evidence, pod: &PodFacts) -> Option<Suspect> {
     };
     let said = one_line(text, 1024);
     if is_about_volumes(&said) {
+        // Who should make the volume knows better than the scheduler why it is not there.
+        let said = provisioner_says(evidence).unwrap_or(said);
         return Some(volume_bind(evidence, &said));
     }
     let lacking = insufficient(&said);
@@ -167,6 +172,25 @@ fn insufficient(said: &str) -> Vec<String> {
     names
 }
 
+/// Why the volume of a claim that is not bound is not made.
+fn provisioner_says(evidence: &Evidence) -> Option<String> {
+    let claim = evidence.facts.volume.as_ref()?;
+    if claim.phase.as_deref() == Some("Bound") {
+        return None;
+    }
+    let mut events = evidence
+        .facts
+        .events_of(&claim.name, &["ProvisioningFailed"]);
+    Some(one_line(&events.next()?.message, 1024))
+}
+
+/// What a node says until it has the sandbox of a pod.
+const SANDBOX_AND_VOLUME: [&str; 3] = [
+    "FailedMount",
+    "FailedAttachVolume",
+    "FailedCreatePodSandBox",
+];
+
 /// The volume is not bound, or not mounted.
 pub fn volume(evidence: &Evidence, pod: &PodFacts) -> Option<Suspect> {
     if pod.is_over() || pod.containers.iter().any(has_begun) {
@@ -178,13 +202,9 @@ pub fn volume(evidence: &Evidence, pod: &PodFacts) -> Option<Suspect> {
         .as_ref()
         .filter(|claim| claim.phase.as_deref() != Some("Bound"))
     {
-        let event = evidence
-            .facts
-            .events_of(&claim.name, &["ProvisioningFailed"])
-            .next();
         let lost = claim.phase.as_deref() == Some("Lost");
-        if let Some(event) = event {
-            return Some(volume_bind(evidence, &one_line(&event.message, 1024)));
+        if let Some(said) = provisioner_says(evidence) {
+            return Some(volume_bind(evidence, &said));
         }
         if lost {
             return Some(volume_bind(
@@ -200,11 +220,26 @@ pub fn volume(evidence: &Evidence, pod: &PodFacts) -> Option<Suspect> {
         }
         return None;
     }
-    pod.node.as_ref()?;
-    let event = evidence
+    if pod.node.is_none() || pod.has_sandbox() {
+        return None;
+    }
+    // A node begins with the sandbox when all volumes are mounted: what failed before has come about since.
+    let last_said = evidence
         .facts
-        .events_of(&pod.name, &["FailedMount", "FailedAttachVolume"])
-        .next()?;
+        .events_of(&pod.name, &SANDBOX_AND_VOLUME)
+        .next();
+    if last_said.is_some_and(|event| event.reason == "FailedCreatePodSandBox") {
+        return None;
+    }
+    let mut events = evidence
+        .facts
+        .events_of(&pod.name, &["FailedMount", "FailedAttachVolume"]);
+    let newest = events.next()?;
+    // The kubelet sums up what waits, now and then, between the words of what fails.
+    let event = std::iter::once(newest)
+        .chain(events)
+        .find(|event| !event.message.starts_with(WAITING_VOLUMES))
+        .unwrap_or(newest);
     let said = one_line(&event.message, 1024);
     let next_step = if said.contains("Multi-Attach") {
         "see which pod or node still holds the volume; it is free when that pod is gone or the node answers again".to_owned()

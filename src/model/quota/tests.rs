@@ -10,6 +10,7 @@ fn record(name: &str, owner: &str, created: i64, started: bool) -> CensusRecord 
         name: name.to_owned(),
         owner: owner.to_owned(),
         class: Some("standard".to_owned()),
+        holds: started.then(|| "standard".to_owned()).into_iter().collect(),
         created: Some(at(created)),
         started,
         terminated: false,
@@ -126,6 +127,7 @@ fn a_terminated_one_does_not_count_and_zero_means_none() {
 fn the_installation_counts_all_classes() {
     let mut other = record("a", "bob", 1, true);
     other.class = Some("large".to_owned());
+    other.holds = ["large".to_owned()].into();
     let records = [other, record("b", "alice", 2, false)];
     let census = Census::take(&records, &limits(None, None, Some(1)));
     let exceeded = census.verdict("team-a", "b").unwrap();
@@ -165,51 +167,126 @@ fn the_record_of_a_workspace_knows_its_class_and_whether_it_started() {
     let record = CensusRecord::of(&workspace, Some("standard"));
     assert_eq!(
         (record.class.as_deref(), record.started, record.terminated),
-        (Some("old"), true, false)
+        (Some("standard"), true, false)
     );
+    assert_eq!(record.holds, ["old".to_owned()].into());
     workspace.status = serde_json::from_value(json!({"actualState": "Terminated"})).unwrap();
     assert!(CensusRecord::of(&workspace, None).terminated);
 }
 
+/// One that started in `from` and names `to` now.
+fn moved(name: &str, owner: &str, created: i64, from: &str, to: &str) -> CensusRecord {
+    CensusRecord {
+        class: Some(to.to_owned()),
+        holds: [from.to_owned()].into(),
+        ..record(name, owner, created, true)
+    }
+}
+
+#[test]
+fn one_that_names_another_class_after_its_start_waits_for_a_place_there_and_keeps_its_own() {
+    let records = [
+        moved("a", "alice", 1, "small", "standard"),
+        record("b", "alice", 2, true),
+        CensusRecord {
+            class: Some("small".to_owned()),
+            ..record("c", "alice", 3, false)
+        },
+    ];
+    let mut limits = limits(None, Some(1), None);
+    let small = Quota {
+        per_owner: Some(1),
+        total: None,
+    };
+    limits.classes.insert("small".to_owned(), small);
+    let census = Census::take(&records, &limits);
+    assert_eq!(waiting(&records, &limits), ["a", "c"]);
+    let exceeded = census.verdict("team-a", "a").unwrap();
+    assert_eq!((exceeded.used, exceeded.limit), (1, 1));
+    let failure = exceeded.failure();
+    assert!(
+        failure
+            .message
+            .contains("stays as it was started, in class 'small'"),
+        "{failure:?}"
+    );
+    assert!(failure.next_step.contains("name class 'small' again"));
+    assert_eq!(census.verdict("team-a", "c").unwrap().own, ["team-a/a"]);
+}
+
+#[test]
+fn one_that_was_let_into_another_class_counts_in_both_until_it_starts_there() {
+    let records = [
+        moved("a", "alice", 1, "gpu", "standard"),
+        CensusRecord {
+            class: Some("gpu".to_owned()),
+            ..record("b", "bob", 2, false)
+        },
+        record("c", "carol", 3, false),
+    ];
+    let mut limits = limits(None, Some(1), Some(3));
+    let gpu = Quota {
+        per_owner: None,
+        total: Some(1),
+    };
+    limits.classes.insert("gpu".to_owned(), gpu);
+    assert_eq!(waiting(&records, &limits), ["b", "c"]);
+    // In the installation it counts once.
+    limits.classes.clear();
+    assert_eq!(waiting(&records, &limits), Vec::<String>::new());
+}
+
 fn any_records() -> impl Strategy<Value = Vec<CensusRecord>> {
+    let class = || prop::sample::select(vec!["standard", "large"]);
     let one = (
         "[ab]",
         0..4_i64,
-        any::<bool>(),
-        prop::sample::select(vec!["standard", "large"]),
+        proptest::option::of(class()),
+        class(),
         prop::bool::weighted(0.1),
     );
     prop::collection::vec(one, 0..12).prop_map(|list| {
         list.into_iter()
             .enumerate()
-            .map(|(number, (owner, created, started, class, terminated))| {
-                let mut record = record(&format!("w{number}"), &owner, created, started);
-                record.class = Some(class.to_owned());
-                record.terminated = terminated;
-                record
-            })
+            .map(
+                |(number, (owner, created, started_in, class, terminated))| {
+                    let name = format!("w{number}");
+                    let mut record = record(&name, &owner, created, started_in.is_some());
+                    record.class = Some(class.to_owned());
+                    record.holds = started_in.map(str::to_owned).into_iter().collect();
+                    record.terminated = terminated;
+                    record
+                },
+            )
             .collect()
     })
 }
 
 proptest! {
     #[test]
-    fn whoever_did_not_start_is_let_in_only_within_every_quota(
+    fn whoever_did_not_start_in_its_class_is_let_in_only_within_every_quota(
         records in any_records(),
         per_owner in proptest::option::of(0..4_u32), total in proptest::option::of(0..6_u32), all in proptest::option::of(0..8_u32),
     ) {
         let limits = limits(per_owner, total, all);
         let census = Census::take(&records, &limits);
-        let inside = |record: &&CensusRecord| !record.terminated && census.verdict(&record.namespace, &record.name).is_none();
-        for record in records.iter().filter(inside).filter(|record| !record.started) {
-            let count = |same: &dyn Fn(&CensusRecord) -> bool| records.iter().filter(inside).filter(|r| same(r)).count() as u32;
+        let is_let_in = |record: &CensusRecord| census.verdict(&record.namespace, &record.name).is_none();
+        let has_place = |record: &CensusRecord, class: &str| {
+            record.holds.contains(class) || (record.class.as_deref() == Some(class) && is_let_in(record))
+        };
+        let counted = || records.iter().filter(|record| !record.terminated);
+        let newcomers = counted().filter(|record| is_let_in(record) && !record.holds.contains("standard"));
+        for record in newcomers {
+            let count = |same: &dyn Fn(&CensusRecord) -> bool| counted().filter(|r| same(r)).count() as u32;
             let standard = record.class.as_deref() == Some("standard");
-            prop_assert!(!standard || per_owner.is_none_or(|limit| count(&|r| r.class == record.class && r.owner == record.owner) <= limit));
-            prop_assert!(!standard || total.is_none_or(|limit| count(&|r| r.class == record.class) <= limit));
-            prop_assert!(all.is_none_or(|limit| count(&|_| true) <= limit));
+            let own = |r: &CensusRecord| r.owner == record.owner && has_place(r, "standard");
+            prop_assert!(!standard || per_owner.is_none_or(|limit| count(&own) <= limit));
+            prop_assert!(!standard || total.is_none_or(|limit| count(&|r| has_place(r, "standard")) <= limit));
+            let inside = |r: &CensusRecord| r.started || is_let_in(r);
+            prop_assert!(record.started || all.is_none_or(|limit| count(&inside) <= limit));
         }
-        for record in records.iter().filter(|record| record.started) {
-            prop_assert!(census.verdict(&record.namespace, &record.name).is_none());
+        for record in records.iter().filter(|record| record.class.as_ref().is_some_and(|class| record.holds.contains(class))) {
+            prop_assert!(is_let_in(record));
         }
     }
 
@@ -220,4 +297,19 @@ proptest! {
         turned.reverse();
         prop_assert_eq!(waiting(&records, &limits), waiting(&turned, &limits));
     }
+}
+
+#[test]
+fn one_that_can_not_be_read_keeps_the_place_of_its_last_start_and_takes_no_new_one() {
+    let value = |status| json!({"spec": {"owner": "alice", "className": "gpu", "image": 7}, "status": status});
+    let metadata = workspace_with(json!({})).metadata;
+    let status = json!({"actualState": "Bewitched", "className": "standard"});
+    let record = CensusRecord::of_unreadable(&metadata, &value(status)).unwrap();
+    assert_eq!(record.owner, "alice");
+    assert_eq!(record.holds, ["standard".to_owned()].into());
+    assert!(record.is_in());
+    assert_eq!(
+        CensusRecord::of_unreadable(&metadata, &value(json!({}))),
+        None
+    );
 }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::workspace::ChangeEffect;
 use crate::model::fixtures::*;
 use crate::model::workspace::ValidatedWorkspace;
 
@@ -23,6 +24,7 @@ fn stored(number: i64, image: &str, generation: i64, started: i64) -> Controller
     let pin = Pin {
         inputs: PinInputs::of(&workspace, at(started)),
         template: template(image),
+        network_policy: None,
     };
     serde_json::from_value(json!({
         "metadata": {"name": format!("api-{number}"), "ownerReferences": [
@@ -71,6 +73,7 @@ fn choose(case: &Case) -> TemplateChoice {
         live: case.live.as_ref(),
         rendered: &template(case.image),
         inputs: &PinInputs::of(&workspace, at(100)),
+        network_policy: None,
     })
 }
 
@@ -106,6 +109,54 @@ fn down() -> Facts {
 
 fn recorded(state: &str, name: &str) -> Value {
     json!({"actualState": state, "desiredState": "Running", "revision": {"name": name}, "startRequestedAt": time(1)})
+}
+
+#[test]
+fn a_start_whose_mounts_are_refused_goes_over_to_copying_with_its_own_time() {
+    let mounted = stored(1, "old", 1, 50);
+    let copying = |facts: Facts| {
+        let mut workspace = of_image("old", 1);
+        workspace.inside.tools.delivery = Delivery::Copy;
+        let inputs = PinInputs {
+            tools_refused: Some(ToolsRefused {
+                said: "no".to_owned(),
+                at: micro(at(60)),
+            }),
+            ..PinInputs::of(&workspace, at(60))
+        };
+        template_to_apply(&TemplateQuestion {
+            identity: &workspace.identity,
+            replicas: 1,
+            facts: &facts,
+            previous: &serde_json::from_value(recorded("Starting", "api-1")).unwrap(),
+            revisions: std::slice::from_ref(&mounted),
+            live: None,
+            rendered: &template("copied"),
+            inputs: &inputs,
+            network_policy: None,
+        })
+    };
+    let choice = copying(failing());
+    assert_eq!(said(&choice), ("start", "api-2", "copied"));
+    let inputs = &choice.pinned().unwrap().pin.inputs;
+    assert_eq!(inputs.started_at, micro(at(50)), "the same start goes on");
+    assert_eq!(inputs.went_over_at(), Some(at(60)));
+    let later = PinInputs {
+        started_at: micro(at(90)),
+        ..inputs.clone()
+    };
+    assert_eq!(later.went_over_at(), None, "a later start only remembers");
+    let (same, other) = (of_image("old", 5), of_image("new", 5));
+    assert!(later.remembered_refusal(&same).is_some());
+    assert!(
+        later.remembered_refusal(&other).is_none(),
+        "another image may be let in"
+    );
+    assert_eq!(
+        said(&copying(up())),
+        ("keep", "api-1", "old"),
+        "one that runs goes on"
+    );
 }
 
 #[test]
@@ -165,7 +216,10 @@ fn a_start_from_stopped_takes_what_is_new_also_when_nothing_changed() {
     for (image, generation) in [("new", 2), ("old", 1)] {
         let case = Case {
             facts: down(),
-            previous: recorded("Stopped", "api-4"),
+            previous: json!({
+                "actualState": "Stopped", "desiredState": "Stopped", "revision": {"name": "api-4"},
+                "startRequestedAt": time(1),
+            }),
             revisions: vec![stored(4, "old", 1, 1)],
             image,
             generation,
@@ -188,6 +242,41 @@ fn a_start_that_died_between_pin_and_deployment_goes_on_with_its_pin() {
     let choice = choose(&case);
     assert_eq!(said(&choice), ("start", "api-2", "new"));
     assert_eq!(choice.pinned().unwrap().pin.inputs.started_at.0, at(50));
+}
+
+#[test]
+fn a_start_whose_pin_could_not_be_written_does_not_go_on_with_the_one_before() {
+    let case = Case {
+        facts: down(),
+        previous: recorded("Stopped", "api-2"),
+        revisions: vec![stored(1, "new", 2, 50)],
+        ..Case::default()
+    };
+    let choice = choose(&case);
+    assert_eq!(said(&choice), ("start", "api-2", "new"));
+    assert_eq!(choice.pinned().unwrap().pin.inputs.started_at.0, at(100));
+}
+
+#[test]
+fn a_start_whose_deployment_could_not_be_applied_goes_on_with_its_pin() {
+    let never_made = Facts {
+        pods: Some(vec![]),
+        ..Facts::default()
+    };
+    for (facts, state) in [
+        (never_made.clone(), "CreationRequested"),
+        (never_made, "Error"),
+        (down(), "Stopped"),
+        (down(), "Error"),
+    ] {
+        let case = Case {
+            facts,
+            previous: recorded(state, "api-4"),
+            revisions: vec![stored(4, "new", 2, 90)],
+            ..Case::default()
+        };
+        assert_eq!(choose(&case).pinned().unwrap().name, "api-4", "{state}");
+    }
 }
 
 #[test]

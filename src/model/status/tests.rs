@@ -1,14 +1,18 @@
-use proptest::prelude::*;
+mod properties;
+mod skew;
+mod timers;
+
 use rstest::rstest;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
-use crate::api::workspace::{Cause, StartStep, TimelineStep};
-use crate::model::desired::{Question, decide};
-use crate::model::evidence::{ApplyError, PreviousFailure};
-use crate::model::failures::next_deadline;
+use crate::api::workspace::Cause;
+use crate::model::desired::{Blocked, Question, decide};
+use crate::model::evidence::{ApplyError, PreviousFailure, Termination};
 use crate::model::fixtures::*;
+use crate::model::names::INSPECT_REQUESTED_ANNOTATION;
 use crate::model::revision::{Pin, PinInputs};
+use crate::model::workspace::leaving_volume;
 
 /// A workspace that should run, and its pin of a start at [`start`].
 fn pinned() -> Pinned {
@@ -19,6 +23,7 @@ fn pinned() -> Pinned {
         pin: Pin {
             inputs: PinInputs::of(&workspace, start()),
             template: Default::default(),
+            network_policy: None,
         },
     }
 }
@@ -31,9 +36,13 @@ struct Pass {
     apply_error: Option<ApplyError>,
     termination: Termination,
     pinned: Option<Pinned>,
+    pinned_at: Option<Timestamp>,
     deleted_rejected: u32,
     hidden_error: bool,
+    retention: Retention,
     volume: Option<crate::model::workspace::VolumeFacts>,
+    told: Told,
+    answer: Answer,
 }
 
 impl Pass {
@@ -47,8 +56,12 @@ impl Pass {
             apply_error: None,
             termination: Termination::None,
             pinned: Some(pinned()),
+            pinned_at: Some(start()),
             deleted_rejected: 0,
             hidden_error: false,
+            retention: Retention::Retain,
+            told: Told::Nothing,
+            answer: Answer::Nobody,
             volume: Some(crate::model::workspace::VolumeFacts {
                 name: "api-home".into(),
                 phase: Some("Bound".into()),
@@ -67,17 +80,21 @@ impl Pass {
             workspace: &self.workspace,
             previous: &previous,
             facts: &seen,
-            blocked: self.blocked.is_some(),
+            blocked: Blocked::of(self.blocked.as_ref()),
         });
         let timers = timers(&previous, &decision, &seen, self.pinned.as_ref(), now);
         let evidence = Evidence {
             apply_error: self.apply_error.clone(),
             termination: self.termination,
+            waits: decision.waits,
             applied_before: applied_before(&previous),
             facts: seen,
             timers,
+            pinned_at: self.pinned_at,
             previous: PreviousFailure::of(&previous),
             rejected: rejected_before(&previous, &timers) + self.deleted_rejected,
+            told: self.told.clone(),
+            answer: self.answer.clone(),
             ..Evidence::default()
         };
         let report = Report {
@@ -86,8 +103,9 @@ impl Pass {
             evidence: &evidence,
             blocked: self.blocked.as_ref(),
             class_name: Some("standard"),
-            retention: Retention::Retain,
+            retention: self.retention,
             url: None,
+            public_key: Some("00"),
             pinned: self.pinned.as_ref(),
             pending: &[],
             notices: &[],
@@ -116,6 +134,14 @@ fn pulling() -> Facts {
         Some(&rolling(1)),
         Some(&[waiting_pod("ErrImagePull", "not found")]),
     )
+}
+
+/// Nothing was made yet.
+fn nothing() -> Facts {
+    Facts {
+        pods: Some(vec![]),
+        ..Facts::default()
+    }
 }
 
 fn down() -> Facts {
@@ -256,13 +282,7 @@ fn a_blocked_spec_does_not_disturb_a_workspace_that_should_be_stopped() {
 
 #[test]
 fn one_that_waits_for_a_quota_stays_requested_and_is_stalled() {
-    let mut pass = Pass::new(
-        None,
-        Facts {
-            pods: Some(vec![]),
-            ..Facts::default()
-        },
-    );
+    let mut pass = Pass::new(None, nothing());
     pass.pinned = None;
     pass.volume = None;
     pass.blocked = Some(Failure {
@@ -287,13 +307,7 @@ fn what_the_api_server_refuses_is_stalled_unless_it_is_tried_again(
     #[case] code: u16,
     #[case] condition: &str,
 ) {
-    let mut pass = Pass::new(
-        None,
-        Facts {
-            pods: Some(vec![]),
-            ..Facts::default()
-        },
-    );
+    let mut pass = Pass::new(None, nothing());
     pass.apply_error = Some(refused(code, false));
     let status = pass.status(at(5));
     assert_eq!(status.actual_state, Some(ActualState::Error));
@@ -321,13 +335,7 @@ fn a_refused_change_of_a_live_child_leaves_it_running_but_not_ready() {
 
 #[test]
 fn a_foreign_volume_is_not_recorded_as_ours() {
-    let mut pass = Pass::new(
-        None,
-        Facts {
-            pods: Some(vec![]),
-            ..Facts::default()
-        },
-    );
+    let mut pass = Pass::new(None, nothing());
     pass.pinned = None;
     pass.blocked = Some(Failure {
         cause: Cause::VolumeForeign,
@@ -339,6 +347,39 @@ fn a_foreign_volume_is_not_recorded_as_ours() {
         (Some(ActualState::CreationRequested), None)
     );
     assert!(told(&status).contains(&"StorageReady=False VolumeForeign".to_owned()));
+}
+
+#[test]
+fn a_volume_that_is_deleted_under_a_running_workspace_is_told_with_what_to_save() {
+    let mut pass = Pass::new(None, up());
+    pass.volume.as_mut().unwrap().deleting = true;
+    pass.blocked = leaving_volume(pass.volume.as_ref().unwrap(), true);
+    let status = pass.status(at(5));
+    assert_eq!(status.actual_state, Some(ActualState::Running));
+    assert_eq!(
+        told(&status),
+        [
+            "Ready=False VolumeBind",
+            "Stalled=True VolumeBind",
+            "StorageReady=False Deleting",
+            "PodReady=True PodReady"
+        ]
+    );
+    let failure = status.failure.unwrap();
+    assert!(failure.next_step.contains("copy your work"), "{failure:?}");
+    // Stopped, a start waits until it is gone.
+    pass.seen = down();
+    pass.blocked = leaving_volume(pass.volume.as_ref().unwrap(), false);
+    let status = pass.status(at(6));
+    assert_eq!(status.actual_state, Some(ActualState::Stopped));
+    assert_eq!(
+        told(&status)[..3],
+        [
+            "Ready=False VolumeBind",
+            "Reconciling=True VolumeBind",
+            "StorageReady=False Deleting"
+        ]
+    );
 }
 
 #[test]
@@ -361,6 +402,37 @@ fn a_terminated_workspace_is_ready_and_names_its_kept_volume() {
 }
 
 #[test]
+fn a_terminated_workspace_that_is_wanted_back_says_that_terminated_is_final() {
+    let mut pass = Pass::new(Some("Terminated"), facts(None, Some(&[])));
+    pass.termination = Termination::Done;
+    assert_eq!(told(&pass.status(at(5)))[0], "Ready=True Terminated");
+    pass.workspace.spec.desired_state = Some(crate::api::workspace::DesiredState::Running);
+    let status = pass.status(at(6));
+    assert_eq!(
+        told(&status)[..2],
+        ["Ready=False Terminated", "Stalled=True Terminated"]
+    );
+    assert_eq!(
+        status.conditions[0].message,
+        "it is terminated, and Terminated is final: delete the Workspace and create it again"
+    );
+    assert_eq!(
+        status.desired_state,
+        Some(EffectiveDesiredState::Terminated)
+    );
+}
+
+#[test]
+fn a_kept_volume_stays_kept_whatever_the_class_says_later() {
+    let mut pass = Pass::new(Some("Terminated"), facts(None, Some(&[])));
+    pass.termination = Termination::Done;
+    pass.status(at(5));
+    pass.retention = Retention::Delete;
+    let volume = pass.status(at(6)).volume.unwrap();
+    assert_eq!((volume.name.as_str(), volume.retained), ("api-home", true));
+}
+
+#[test]
 fn the_time_of_a_transition_moves_only_with_the_status() {
     let mut pass = Pass::new(None, pulling());
     let ready = |status: &WorkspaceStatus| status.conditions[0].last_transition_time.0;
@@ -379,135 +451,6 @@ fn conditions_of_others_are_left_alone() {
     )
     .unwrap();
     assert!(told(&pass.status(at(5))).contains(&"HostConflict=True X".to_owned()));
-}
-
-fn steps(status: &WorkspaceStatus) -> Vec<(StartStep, i64, i64)> {
-    status
-        .timeline
-        .iter()
-        .map(
-            |TimelineStep {
-                 step,
-                 at_milliseconds,
-                 milliseconds,
-             }| (*step, *at_milliseconds, *milliseconds),
-        )
-        .collect()
-}
-
-#[test]
-fn the_timeline_has_milliseconds_where_a_step_is_seen_at_once_and_seconds_where_it_is_seen_late() {
-    use StartStep::*;
-    let ms = |milliseconds: i64| start() + jiff::SignedDuration::from_millis(milliseconds);
-    let mut pass = Pass::new(None, facts(Some(&rolling(1)), Some(&[])));
-    assert_eq!(steps(&pass.status(ms(120))), [(Applied, 120, 120)]);
-    pass.seen = facts(
-        Some(&rolling(1)),
-        Some(&[pod(
-            json!({"conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": time(1)}]}),
-        )]),
-    );
-    assert_eq!(
-        steps(&pass.status(ms(1350)))[1..],
-        [(PodCreated, 1350, 1230), (Scheduled, 1350, 0)]
-    );
-    // Seen 5 s late: the pod names 2 s, 4 s, 4 s.
-    pass.seen = up();
-    let status = pass.status(ms(9_400));
-    assert_eq!(
-        steps(&status)[3..],
-        [
-            (SandboxReady, 2000, 650),
-            (ContainerStarted, 4000, 2000),
-            (PodReady, 4000, 0),
-            (Running, 9400, 5400)
-        ]
-    );
-    // Nothing is added or moved any more.
-    assert_eq!(steps(&pass.status(ms(50_000))), steps(&status));
-}
-
-#[test]
-fn a_new_start_begins_a_new_timeline() {
-    let mut pass = Pass::new(None, up());
-    assert_eq!(pass.status(at(9)).timeline.len(), 7);
-    let mut next = pinned();
-    next.name = "api-2".into();
-    next.pin.inputs.started_at = micro(at(100));
-    pass.pinned = Some(next);
-    pass.seen = facts(Some(&rolling(1)), Some(&[]));
-    let status = pass.status(at(101));
-    assert_eq!(steps(&status), [(StartStep::Applied, 1000, 1000)]);
-    assert_eq!(status.start_requested_at.unwrap().0, at(100));
-    assert_eq!(status.revision.unwrap().name, "api-2");
-}
-
-#[test]
-fn a_pod_of_an_earlier_start_adds_no_step() {
-    let mut pass = Pass::new(None, up());
-    let mut next = pinned();
-    next.pin.inputs.started_at = micro(at(100));
-    pass.pinned = Some(next);
-    assert_eq!(
-        steps(&pass.status(at(101))),
-        [(StartStep::Applied, 1000, 1000)]
-    );
-}
-
-#[test]
-fn a_stop_begins_when_it_is_wanted_and_ends_when_nothing_is_left() {
-    let mut pass = Pass::new(
-        Some("Stopped"),
-        facts(Some(&settled(0, 0)), Some(&[ready_pod()])),
-    );
-    assert_eq!(pass.status(at(5)).stop_requested_at.unwrap().0, at(5));
-    assert_eq!(pass.status(at(50)).stop_requested_at.unwrap().0, at(5));
-    let (stuck, _) = pass.run(at(125));
-    assert_eq!(
-        (stuck.actual_state, stuck.failure.unwrap().cause),
-        (Some(ActualState::Failed), Cause::StopStuck)
-    );
-    pass.seen = down();
-    let status = pass.status(at(130));
-    assert_eq!(
-        (status.actual_state, status.stop_requested_at),
-        (Some(ActualState::Stopped), None)
-    );
-}
-
-#[test]
-fn a_pod_that_is_ready_no_more_begins_the_startup_timer_again() {
-    let mut pass = Pass::new(None, up());
-    pass.status(at(10));
-    let mut unready = ready_pod();
-    let of_pod = unready
-        .status
-        .as_mut()
-        .unwrap()
-        .conditions
-        .as_mut()
-        .unwrap();
-    of_pod[2].status = "False".to_owned();
-    of_pod[2].last_transition_time = serde_json::from_value(time(1000)).unwrap();
-    pass.seen = facts(Some(&settled(1, 0)), Some(&[unready]));
-    let (status, evidence) = pass.run(at(1030));
-    assert_eq!(
-        (status.actual_state, status.last_ready_at.unwrap().0),
-        (Some(ActualState::Starting), at(1000))
-    );
-    assert_eq!(next_deadline(&evidence, at(1030)), Some(at(1300)));
-    assert_eq!(pass.status(at(1299)).last_ready_at.unwrap().0, at(1000));
-    assert_eq!(
-        pass.status(at(1300)).actual_state,
-        Some(ActualState::Failed)
-    );
-}
-
-#[test]
-fn a_start_is_timed_from_its_pin_when_the_status_was_lost() {
-    let mut pass = Pass::new(None, pulling());
-    pass.workspace.status = None;
-    assert_eq!(pass.status(at(200)).start_requested_at.unwrap().0, start());
 }
 
 #[test]
@@ -561,90 +504,46 @@ fn a_restart_is_echoed_only_when_everything_was_applied() {
     );
 }
 
-fn any_pass() -> impl Strategy<Value = (Pass, Evidence)> {
-    (
-        any_evidence(),
-        proptest::option::of(prop::sample::select(vec!["Running", "Stopped", "Terminated"])),
-        prop::bool::weighted(0.2),
-        any::<bool>(),
-        prop::sample::select(vec![json!({}), json!({"actualState": "Running", "volume": {"name": "api-home", "retained": false}}),
-            json!({"conditions": [{"type": "PodReady", "status": "True", "reason": "PodReady", "message": "", "lastTransitionTime": time(0)}]})]),
-    )
-        .prop_map(|(evidence, desired, blocked, has_pin, status): (Evidence, Option<&str>, bool, bool, Value)| {
-            let mut pass = Pass::new(desired, evidence.facts.clone());
-            pass.blocked = blocked.then(config_invalid);
-            pass.apply_error = evidence.apply_error.clone();
-            pass.termination = evidence.termination;
-            pass.workspace.status = serde_json::from_value(status).unwrap();
-            if !has_pin {
-                pass.pinned = None;
-            }
-            (pass, evidence)
-        })
-}
+#[test]
+fn a_request_to_look_inside_is_echoed_when_it_is_answered_and_moves_nothing_until_then() {
+    let mut pass = Pass::new(
+        Some("Running"),
+        facts(Some(&settled(1, 1)), Some(&[ready_pod()])),
+    );
+    pass.told = Told::Heard(Default::default());
+    pass.status(at(5));
+    let report = std::sync::Arc::new(workstead_link::Report {
+        settled: true,
+        ports: vec![3000],
+        ..Default::default()
+    });
+    pass.told = Told::Heard(report.clone());
+    let before = pass.status(at(6));
+    assert!(before.supervisor.as_ref().unwrap().settled.is_some());
 
-proptest! {
-    #![proptest_config(at_least(512))]
+    let asked = [(INSPECT_REQUESTED_ANNOTATION.to_owned(), "now".to_owned())];
+    pass.workspace.metadata.annotations = Some(asked.into());
+    pass.told = Told::Settled;
+    pass.answer = Answer::Awaited;
+    assert_eq!(pass.status(at(7)), before, "nothing is known yet");
 
-    #[test]
-    fn the_same_input_gives_the_same_status_again((pass, _) in any_pass(), second in 0..2_000_i64, ahead in 0.0..1.0_f64) {
-        let mut pass = pass;
-        // A restart and the end of a termination take two passes; after them all is said.
-        pass.run(at(second));
-        let (first, evidence) = pass.run(at(second));
-        let end = next_deadline(&evidence, at(second)).unwrap_or(at(50_000));
-        let span = end.duration_since(at(second)).as_millis() as f64 - 1.0;
-        let later = at(second) + jiff::SignedDuration::from_millis((span.max(0.0) * ahead) as i64);
-        prop_assert_eq!(pass.run(later).0, first);
-    }
+    pass.told = Told::Heard(report.clone());
+    pass.answer = Answer::Given(report);
+    let after = pass.status(at(8));
+    assert_eq!(after.last_handled_inspect_at.as_deref(), Some("now"));
+    let inspection = after.supervisor.clone().unwrap().inspection.unwrap();
+    assert_eq!(
+        (inspection.at.0, &*inspection.listening),
+        (at(8), &[3000][..])
+    );
+    assert_eq!(after.conditions, before.conditions);
 
-    #[test]
-    fn the_conditions_agree_with_each_other((pass, _) in any_pass(), second in 0..2_000_i64) {
-        let mut pass = pass;
-        let status = pass.status(at(second));
-        let find = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_);
-        let ready = find("Ready").unwrap();
-        let (reconciling, stalled) = (find("Reconciling"), find("Stalled"));
-        prop_assert!(reconciling.is_none() || stalled.is_none());
-        for condition in reconciling.into_iter().chain(stalled) {
-            prop_assert_eq!(condition.status.as_str(), "True");
-            prop_assert_eq!((&condition.reason, &condition.message), (&ready.reason, &ready.message));
-        }
-        if ready.status == "True" {
-            prop_assert!(reconciling.is_none() && stalled.is_none() && status.failure.is_none());
-            prop_assert!(pass.apply_error.is_none() || status.actual_state == Some(ActualState::Terminated));
-            let wanted = match status.desired_state.unwrap() {
-                EffectiveDesiredState::Running => Some(ActualState::Running),
-                EffectiveDesiredState::Stopped => Some(ActualState::Stopped),
-                EffectiveDesiredState::Terminated => Some(ActualState::Terminated),
-                EffectiveDesiredState::RestartRequested => None,
-            };
-            prop_assert_eq!(status.actual_state, wanted);
-            if wanted == Some(ActualState::Running) {
-                prop_assert_ne!(find("PodReady").map(|condition| condition.status.as_str()), Some("False").filter(|_| pass.seen.pods.is_some()));
-            }
-        } else {
-            prop_assert!(reconciling.is_some() || stalled.is_some());
-        }
-        if let Some(failure) = &status.failure {
-            prop_assert_eq!(&ready.message, &failure.message);
-        }
-        let types: std::collections::BTreeSet<&str> = status.conditions.iter().map(|condition| condition.type_.as_str()).collect();
-        prop_assert_eq!(types.len(), status.conditions.len());
-    }
-
-    #[test]
-    fn the_timeline_runs_forwards((pass, _) in any_pass(), seconds in prop::collection::vec(0..100_i64, 1..4)) {
-        let mut pass = pass;
-        let mut now = 0;
-        for step in seconds {
-            now += step;
-            let timeline = pass.status(at(now)).timeline;
-            for pair in timeline.windows(2) {
-                prop_assert!(pair[0].step < pair[1].step);
-                prop_assert!(pair[0].at_milliseconds <= pair[1].at_milliseconds);
-                prop_assert_eq!(pair[1].milliseconds, pair[1].at_milliseconds - pair[0].at_milliseconds);
-            }
-        }
-    }
+    // It stays until the container goes.
+    pass.told = Told::Settled;
+    pass.answer = Answer::Nobody;
+    assert_eq!(pass.status(at(9)), after);
+    pass.seen = facts(Some(&settled(0, 0)), Some(&[]));
+    pass.told = Told::Nothing;
+    let gone = pass.status(at(10));
+    assert_eq!(gone.supervisor.unwrap().inspection, None);
 }

@@ -1,13 +1,17 @@
 //! What a pass will do, and what the deletion guard says about it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::api::GROUP;
 use crate::api::gitsync::PruneBlocked;
 use crate::model::names;
 use crate::model::sync::{ObjectId, SourceError, SourceObject};
 
+/// Where Argo CD writes whose an object is.
+const ARGO_ANNOTATION: &str = "argocd.argoproj.io/tracking-id";
 /// How many names of blocked deletes are shown.
 const SHOWN_NAMES: usize = 20;
 
@@ -24,48 +28,131 @@ pub struct Live {
     pub labels: BTreeMap<String, String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// What has to let it go before it can be gone.
+    pub finalizers: Vec<String>,
+    /// Its labels name a GitSync that does not exist any more: nobody keeps it.
+    pub orphaned: bool,
 }
 
 impl Live {
     /// Whether its labels name this GitSync.
     pub fn is_owned_by(&self, namespace: &str, name: &str) -> bool {
-        let label = |key| self.labels.get(key).map(String::as_str);
-        label(names::GITSYNC_NAMESPACE_LABEL) == Some(namespace)
-            && label(names::GITSYNC_NAME_LABEL) == Some(name)
+        self.gitsync() == Some((namespace, name))
     }
 
-    /// Who else keeps it applied, in words: Flux, Argo CD or another GitSync.
-    pub fn other_manager(&self, namespace: &str, name: &str) -> Option<String> {
-        let label = |key: &str| self.labels.get(key).map(String::as_str);
-        if let (Some(other_namespace), Some(other)) = (
-            label(names::GITSYNC_NAMESPACE_LABEL),
-            label(names::GITSYNC_NAME_LABEL),
-        ) && !self.is_owned_by(namespace, name)
+    /// Namespace and name of the GitSync that its labels name.
+    pub fn gitsync(&self) -> Option<(&str, &str)> {
+        self.label(names::GITSYNC_NAMESPACE_LABEL)
+            .zip(self.label(names::GITSYNC_NAME_LABEL))
+    }
+
+    /// Who else keeps it applied: Flux, Argo CD or another GitSync.
+    pub fn other_manager(&self, namespace: &str, name: &str) -> Option<Manager> {
+        if let Some((other_namespace, other)) = self.gitsync()
+            && !self.is_owned_by(namespace, name)
+            && !self.orphaned
         {
-            return Some(format!("GitSync {other_namespace}/{other}"));
+            return Some(Manager::GitSync {
+                namespace: other_namespace.to_owned(),
+                name: other.to_owned(),
+            });
         }
         for (kind, prefix) in [
             ("Kustomization", "kustomize.toolkit.fluxcd.io"),
             ("HelmRelease", "helm.toolkit.fluxcd.io"),
         ] {
-            if let Some(owner) = label(&format!("{prefix}/name")) {
-                let space = label(&format!("{prefix}/namespace")).unwrap_or_default();
-                return Some(format!("Flux {kind} {space}/{owner}"));
+            if let Some(owner) = self.label(&format!("{prefix}/name")) {
+                let space = self.label(&format!("{prefix}/namespace"));
+                return Some(Manager::Flux {
+                    kind,
+                    prefix,
+                    object: format!("{}/{owner}", space.unwrap_or_default()),
+                });
             }
         }
-        self.annotations
-            .get("argocd.argoproj.io/tracking-id")
-            .map(|id| {
-                format!(
-                    "Argo CD application '{}'",
-                    id.split(':').next().unwrap_or(id)
-                )
-            })
+        let id = self.annotations.get(ARGO_ANNOTATION)?;
+        let application = id.split(':').next().unwrap_or(id);
+        Some(Manager::Argo(application.to_owned()))
+    }
+
+    /// Whether deleting it deletes what it applied: a GitSync with `deletionPolicy: Delete` has our finalizer, and no
+    /// other object has.
+    pub fn takes_along(&self) -> bool {
+        self.finalizers
+            .iter()
+            .any(|name| name == names::GITSYNC_FINALIZER)
+    }
+
+    fn label(&self, key: &str) -> Option<&str> {
+        self.labels.get(key).map(String::as_str)
     }
 
     /// Whether an annotation switches something off.
     pub fn is_disabled(&self, annotation: &str) -> bool {
         self.annotations.get(annotation).map(String::as_str) == Some(names::DISABLED)
+    }
+}
+
+/// Who else keeps an object applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Manager {
+    /// Another GitSync.
+    GitSync {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Flux.
+    Flux {
+        /// Kind of its object.
+        kind: &'static str,
+        /// What its labels begin with.
+        prefix: &'static str,
+        /// `<namespace>/<name>` of its object.
+        object: String,
+    },
+    /// An application of Argo CD.
+    Argo(String),
+}
+
+impl Manager {
+    /// What to do about it: what says so on the object, and the command that frees it.
+    pub fn conflict(&self, id: &ObjectId) -> String {
+        let labels = |prefix: &str| vec![format!("{prefix}/name"), format!("{prefix}/namespace")];
+        let (what, verb, keys) = match self {
+            Self::GitSync { .. } => (
+                "labels",
+                "label",
+                vec![
+                    names::GITSYNC_NAME_LABEL.to_owned(),
+                    names::GITSYNC_NAMESPACE_LABEL.to_owned(),
+                ],
+            ),
+            Self::Flux { prefix, .. } => ("labels", "label", labels(prefix)),
+            Self::Argo(_) => ("annotation", "annotate", vec![ARGO_ANNOTATION.to_owned()]),
+        };
+        let plural = id.kind.plural();
+        let place = match &id.namespace {
+            Some(namespace) => format!(" --namespace {namespace}"),
+            None => String::new(),
+        };
+        format!(
+            "the live object is kept by {self}, as its {what} {} say, and is left alone: take the file away here; or take it out there, then free it with: kubectl {verb} {plural}.{GROUP} {}{place} {}-",
+            keys.join(" and "),
+            id.name,
+            keys.join("- ")
+        )
+    }
+}
+
+impl fmt::Display for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GitSync { namespace, name } => write!(f, "GitSync {namespace}/{name}"),
+            Self::Flux { kind, object, .. } => write!(f, "Flux {kind} {object}"),
+            Self::Argo(application) => write!(f, "Argo CD application '{application}'"),
+        }
     }
 }
 
@@ -100,6 +187,8 @@ pub struct PlannedDelete {
     pub id: ObjectId,
     /// The precondition of the delete.
     pub uid: String,
+    /// With it goes what it applied: a GitSync with `deletionPolicy: Delete`.
+    pub takes_along: bool,
 }
 
 /// Why an object that left the tree is left alone.
@@ -133,6 +222,8 @@ pub enum BlockReason {
     AllGone,
     /// They left in an earlier commit that took everything, and were not approved since.
     WentWithAll,
+    /// A GitSync with `deletionPolicy: Delete` is among them: one delete that is many.
+    TakesAlong,
     /// More than `prune.maxDeletes` allows.
     TooMany {
         /// How many deletes count.
@@ -173,6 +264,9 @@ impl Block {
             BlockReason::WentWithAll => {
                 "some of them left in a commit that took everything, and wait for approval since then"
                     .to_owned()
+            }
+            BlockReason::TakesAlong => {
+                "a GitSync with deletionPolicy Delete is among them, and with it goes all that it applied; with deletionPolicy Orphan it would go alone".to_owned()
             }
             BlockReason::TooMany { deletes, allowed } => format!(
                 "{deletes} Workspaces would be deleted, spec.prune.maxDeletes allows {allowed}"

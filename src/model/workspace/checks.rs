@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::shared::{Blame, DurationText};
 use crate::api::workspace::{Cause, Failure, Workspace};
-use crate::model::class::{
-    Deadlines, LEAST_STARTUP, LEAST_STOPPING, MAX_USER_IN_NAMESPACE, PodRules, ValidatedClass,
-};
+use crate::model::class::{Deadlines, LEAST_STARTUP, LEAST_STOPPING, PodRules, ValidatedClass};
 use crate::model::duration::Span;
 use crate::model::identity::{EndpointName, EndpointPort, Owner, VariableName};
 use crate::model::installation::Cluster;
@@ -103,6 +101,32 @@ pub(super) fn check_volume_owner(
     Ok(())
 }
 
+/// Why nothing may start on a claim that is being deleted: a pod keeps it from going, and what is on it goes with the
+/// last one. None while nobody deletes it.
+pub fn leaving_volume(volume: &VolumeFacts, has_pod: bool) -> Option<Failure> {
+    let name = &volume.name;
+    let (message, next_step) = if has_pod {
+        (
+            format!("the volume '{name}' is being deleted, and goes when the workspace stops"),
+            "copy your work to another place before you stop; the next start makes a new, empty volume",
+        )
+    } else {
+        (
+            format!("the volume '{name}' is being deleted"),
+            "wait until it is gone: then a new, empty one is made; if that never happens, see its finalizers",
+        )
+    };
+    volume.deleting.then(|| Failure {
+        cause: Cause::VolumeBind,
+        blame: Blame::Platform,
+        message,
+        evidence: format!("PersistentVolumeClaim '{name}' has a deletionTimestamp"),
+        retryable: true,
+        next_step: next_step.to_owned(),
+        since: None,
+    })
+}
+
 pub(super) fn validated_storage(inputs: &Inputs<'_>) -> Result<ValidatedStorage, Failure> {
     const FIELD: &str = "spec.storage.size";
     let Inputs {
@@ -141,9 +165,9 @@ pub(super) fn validated_storage(inputs: &Inputs<'_>) -> Result<ValidatedStorage,
             }
             size
         }
-        None => existing.map_or(class.storage.default, |existing| {
-            existing.max(class.storage.default)
-        }),
+        // The default is for a new claim. One that is there already keeps its size: a larger default must not resize
+        // everybody's volume, which their StorageClass may not even allow.
+        None => existing.unwrap_or(class.storage.default),
     };
     let class_name = match volume {
         // The StorageClass of a claim never changes. One that is not known yet is left to the API server.
@@ -209,30 +233,17 @@ pub(super) fn validated_deadlines(
 
 /// Settings of the pod that this cluster can honour. What it can't is left out and said, and nothing that rests on it
 /// stays: programs gain rights only where a user namespace or another runtime holds them.
-pub(super) fn validated_pod(
-    class: &ValidatedClass,
-    cluster: Cluster,
-) -> Result<(PodRules, Vec<String>), Failure> {
+pub(super) fn validated_pod(class: &ValidatedClass, cluster: Cluster) -> (PodRules, Vec<String>) {
     let mut pod = class.pod.clone();
     let mut notices = Vec::new();
-    if pod.user_namespaces && pod.run_as_user > MAX_USER_IN_NAMESPACE {
-        return Err(Failure {
-            cause: Cause::ConfigInvalid,
-            blame: Blame::Platform,
-            message: format!(
-                "the user {} does not exist in a user namespace",
-                pod.run_as_user
-            ),
-            evidence: format!("WorkspaceClass '{}': spec.pod.runAsUser", class.name),
-            retryable: false,
-            next_step: format!("have a user of 1 to {MAX_USER_IN_NAMESPACE} written in the class"),
-            since: None,
-        });
-    }
     if pod.user_namespaces && !cluster.has_user_namespaces() {
         pod.user_namespaces = false;
+        let why = match cluster.user_namespaces {
+            Some(_) => "this cluster has none",
+            None => "whether this cluster has them could not be told",
+        };
         notices.push(format!(
-            "class '{}' asks for user namespaces, and this cluster has none",
+            "class '{}' asks for user namespaces, and {why}",
             class.name
         ));
         if pod.allow_privilege_escalation && pod.runtime_class_name.is_none() {
@@ -240,7 +251,7 @@ pub(super) fn validated_pod(
             notices.push("so programs can't gain rights (sudo does not work)".to_owned());
         }
     }
-    Ok((pod, notices))
+    (pod, notices)
 }
 
 pub(super) fn validated_command(workspace: &Workspace) -> Result<Vec<String>, Failure> {

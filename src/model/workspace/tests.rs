@@ -16,6 +16,7 @@ fn check(
         class,
         exceeded: None,
         volume,
+        credentials: &[],
         cluster: CLUSTER,
         installation: &installation,
     })
@@ -181,6 +182,18 @@ fn a_volume_grows_and_never_shrinks() {
 }
 
 #[test]
+fn a_larger_default_is_for_new_volumes_alone() {
+    let class = valid_class(json!({"storage": {"default": "50Gi"}}));
+    let size = |volume: Option<&VolumeFacts>| {
+        let valid = check(&workspace_with(json!({})), &class, volume).unwrap();
+        valid.storage.size.to_string()
+    };
+    let existing = volume(Some("alice@example.com"), "10Gi");
+    assert_eq!(size(Some(&existing)), "10Gi");
+    assert_eq!(size(None), "50Gi");
+}
+
+#[test]
 fn a_quota_comes_before_all_else() {
     let workspace = workspace_with(json!({"image": "Not An Image"}));
     let class = valid_class(json!({}));
@@ -189,6 +202,7 @@ fn a_quota_comes_before_all_else() {
         used: 3,
         limit: 3,
         own: vec![],
+        stays_in: None,
     };
     let installation = installation();
     let inputs = Inputs {
@@ -196,6 +210,7 @@ fn a_quota_comes_before_all_else() {
         class: &class,
         exceeded: Some(&exceeded),
         volume: None,
+        credentials: &[],
         cluster: CLUSTER,
         installation: &installation,
     };
@@ -206,21 +221,24 @@ fn a_quota_comes_before_all_else() {
 fn where_the_cluster_has_no_user_namespaces_nothing_that_rests_on_them_stays() {
     let workspace = workspace_with(json!({}));
     let installation = installation();
-    let cluster = Cluster {
-        minor: 36,
-        user_namespaces: Some(false),
-    };
-    let check = |class: &ValidatedClass| {
+    let with = |user_namespaces: Option<bool>, class: &ValidatedClass| {
+        let cluster = Cluster {
+            minor: 36,
+            user_namespaces,
+            image_volumes: None,
+        };
         validate(&Inputs {
             workspace: &workspace,
             class,
             exceeded: None,
             volume: None,
+            credentials: &[],
             cluster,
             installation: &installation,
         })
         .unwrap()
     };
+    let check = |class: &ValidatedClass| with(Some(false), class);
     let alone = check(&valid_class(
         json!({"pod": {"userNamespaces": true, "allowPrivilegeEscalation": true}}),
     ));
@@ -230,6 +248,17 @@ fn where_the_cluster_has_no_user_namespaces_nothing_that_rests_on_them_stays() {
         json!({"pod": {"userNamespaces": true, "allowPrivilegeEscalation": true, "runtimeClassName": "kata"}}),
     ));
     assert!(!isolated.pod.user_namespaces && isolated.pod.allow_privilege_escalation);
+    // What nobody could tell is not relied on, and the status says so.
+    let class =
+        valid_class(json!({"pod": {"userNamespaces": true, "allowPrivilegeEscalation": true}}));
+    let unsure = with(None, &class);
+    assert!(!unsure.pod.user_namespaces && !unsure.pod.allow_privilege_escalation);
+    assert!(
+        unsure.notices[0].contains("could not be told"),
+        "{:?}",
+        unsure.notices
+    );
+    assert!(with(Some(true), &class).pod.user_namespaces);
 }
 
 #[test]
@@ -243,6 +272,7 @@ fn with_a_base_domain_the_workspace_has_a_url() {
         class: &class,
         exceeded: None,
         volume: None,
+        credentials: &[],
         cluster: CLUSTER,
         installation: &installation,
     };

@@ -1,5 +1,6 @@
 //! What the API server was asked for, by its own account.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// One answered request.
@@ -23,6 +24,10 @@ pub struct AuditEvent {
     pub response_status: Option<AuditStatus>,
     /// The program that asked.
     pub user_agent: Option<String>,
+    /// When the server had the request.
+    pub request_received_timestamp: Timestamp,
+    /// When the server wrote this down: for a whole request, when it was done.
+    pub stage_timestamp: Timestamp,
 }
 
 impl AuditEvent {

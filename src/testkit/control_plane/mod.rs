@@ -10,6 +10,7 @@ pub mod certificates;
 mod keeper;
 mod start;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::config::AuthInfo;
 use kube::runtime::{conditions, wait::await_condition};
 use kube::{Api, Client, Config, ResourceExt as _};
 use serde_json::{Value, json};
@@ -187,6 +189,20 @@ impl ControlPlane {
         namespace: &str,
         service_account: &str,
     ) -> Result<PathBuf, ControlPlaneError> {
+        self.kubeconfig_through(&self.url, namespace, service_account)
+            .await
+    }
+
+    /// The same, for whoever reaches the API server by another address: that of a proxy.
+    ///
+    /// # Errors
+    /// When the API server refuses the token or the file can't be written.
+    pub async fn kubeconfig_through(
+        &self,
+        url: &str,
+        namespace: &str,
+        service_account: &str,
+    ) -> Result<PathBuf, ControlPlaneError> {
         let api: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
         let request = TokenRequest {
             spec: TokenRequestSpec {
@@ -201,12 +217,11 @@ impl ControlPlane {
             .await
             .map_err(refused("make a token"))?;
         let token = answer.status.map(|status| status.token).unwrap_or_default();
-        let path = self
-            .folder
-            .join(format!("kubeconfig-{namespace}-{service_account}"));
+        let port = url.rsplit(':').next().unwrap_or_default();
+        let path = self.file(&format!("kubeconfig-{namespace}-{service_account}-{port}"));
         start::write_kubeconfig(
             &path,
-            &self.url,
+            url,
             &self.authority,
             json!({ "token": token }),
             namespace,
@@ -214,10 +229,26 @@ impl ControlPlane {
         Ok(path)
     }
 
+    /// Settings of a client that says nothing of itself: who it is stands in what it passes on.
+    pub(crate) fn config_of_nobody(&self) -> Config {
+        let mut config = self.config();
+        config.auth_info = AuthInfo::default();
+        config
+    }
+
+    /// A certificate for another server on the loopback interface that clients of this control plane trust.
+    pub(crate) fn server_identity(&self) -> Result<Identity, ControlPlaneError> {
+        Ok(self
+            .authority
+            .server(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], &["localhost"])?)
+    }
+
     /// kubectl, set up for this control plane. Its folder may lack it; the command then fails to start.
     pub fn kubectl(&self) -> std::process::Command {
         let mut command = std::process::Command::new(self.programs.join("kubectl"));
         command.env("KUBECONFIG", self.kubeconfig());
+        // It keeps what it learns of a cluster, in the user's home unless told otherwise.
+        command.env("KUBECACHEDIR", self.folder.join("kubectl-cache"));
         command
     }
 

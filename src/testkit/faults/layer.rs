@@ -57,14 +57,24 @@ where
         Box::pin(async move {
             match ticket.fault.clone() {
                 Some(Fault::Answer(code)) => Ok(faults.answered(&ticket, status_answer(code))),
-                Some(Fault::RequestLost) => Err(reset()),
-                Some(Fault::ReplyLost) => {
-                    answer.await.map_err(Into::into)?;
+                Some(Fault::RequestLost) => {
+                    faults.settled(&ticket);
                     Err(reset())
                 }
-                Some(Fault::Hang) => pending().await,
+                Some(Fault::ReplyLost) => {
+                    let answer = answer.await;
+                    faults.settled(&ticket);
+                    answer.map_err(Into::into)?;
+                    Err(reset())
+                }
+                Some(Fault::Hang) => {
+                    faults.settled(&ticket);
+                    pending().await
+                }
                 Some(Fault::ReplyHangs) => {
-                    answer.await.map_err(Into::into)?;
+                    let answer = answer.await;
+                    faults.settled(&ticket);
+                    answer.map_err(Into::into)?;
                     pending().await
                 }
                 Some(Fault::Delay(time)) => {

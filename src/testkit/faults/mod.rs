@@ -9,8 +9,11 @@
 //! // … run a second pass …
 //! assert_eq!(lines(&faults.writes_since(mark)), "");
 //! ```
+//!
+//! A program of its own is put behind a [`FaultProxy`], which follows the same script.
 
 mod layer;
+mod proxy;
 mod record;
 mod script;
 mod watch;
@@ -26,6 +29,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch as signal};
 
 pub use layer::FaultyService;
+pub use proxy::FaultProxy;
 pub use record::{Call, lines};
 pub use script::{Cut, EventFault, Fault, When};
 use script::{EventRule, Rule};
@@ -51,6 +55,8 @@ struct State {
     counted: usize,
     writes: usize,
     watches: Vec<(String, mpsc::Sender<Command>)>,
+    /// What befalls every call since a crash.
+    gone: Option<Fault>,
     remember: bool,
     reads: HashMap<String, Bytes>,
 }
@@ -63,6 +69,8 @@ struct Ticket {
     is_watch: bool,
     is_read: bool,
     fault: Option<Fault>,
+    /// Whether it is the last of a process.
+    is_last: bool,
 }
 
 impl Default for Faults {
@@ -96,18 +104,24 @@ impl Faults {
 
     /// The fault hits that many calls that are picked.
     pub fn times(&self, times: usize, when: When, fault: Fault) {
-        self.add(when, fault, times, false);
+        self.add(when, fault, times, None);
     }
 
     /// The fault hits every call that is picked, until [`Faults::heal`].
     pub fn always(&self, when: When, fault: Fault) {
-        self.add(when, fault, usize::MAX, false);
+        self.add(when, fault, usize::MAX, None);
     }
 
     /// The process is as good as gone with this call: it fails in the given form, every later one is lost, and all
     /// watches break. A test then drops what it ran, calls [`Faults::heal`] and starts anew.
     pub fn crash(&self, when: When, cut: Cut) {
-        self.add(when, cut.fault(), 1, true);
+        self.add(when, cut.fault(), 1, Some(Fault::RequestLost));
+    }
+
+    /// The same for a process that a test then really kills: until then nothing answers it any more, so that it does
+    /// not see its own end. In the form in which the reply is lost, [`Faults::wait_for_crash`] waits for the server.
+    pub fn freeze(&self, when: When, cut: Cut) {
+        self.add(when, cut.silence(), 1, Some(Fault::Hang));
     }
 
     /// Whether a crash came.
@@ -127,6 +141,7 @@ impl Faults {
         let mut state = self.state();
         state.rules.clear();
         state.event_rule = None;
+        state.gone = None;
         drop(state);
         self.0.crashed.send_replace(false);
     }
@@ -200,12 +215,12 @@ impl Faults {
         calls
     }
 
-    fn add(&self, when: When, fault: Fault, left: usize, crashes: bool) {
+    fn add(&self, when: When, fault: Fault, left: usize, then: Option<Fault>) {
         self.state().rules.push(Rule {
             when,
             fault,
             left,
-            crashes,
+            then,
         });
     }
 
@@ -243,7 +258,7 @@ impl Faults {
             state.writes += 1;
             call.write_number = state.writes;
         }
-        let (fault, crashes) = self.fault_for(&mut state, &call);
+        let (fault, is_last) = fault_for(&mut state, &call);
         call.fault.clone_from(&fault);
         let ticket = Ticket {
             index: state.calls.len(),
@@ -252,33 +267,22 @@ impl Faults {
             is_watch,
             is_read: call.method == Method::GET && !is_watch,
             fault,
+            is_last,
         };
         state.calls.push(call);
-        if crashes {
+        if is_last && state.gone == Some(Fault::RequestLost) {
             for (_, sender) in state.watches.drain(..) {
                 let _ = sender.try_send(Command::Break);
             }
-            self.0.crashed.send_replace(true);
         }
         ticket
     }
 
-    fn fault_for(&self, state: &mut State, call: &Call) -> (Option<Fault>, bool) {
-        if self.has_crashed() {
-            return (Some(Fault::RequestLost), false);
-        }
-        // A crash goes before whatever else would hit the same call.
-        state.rules.sort_by_key(|rule| !rule.crashes);
-        let rule = state
-            .rules
-            .iter_mut()
-            .find(|rule| rule.left > 0 && rule.when.picks(call));
-        match rule {
-            Some(rule) => {
-                rule.left -= 1;
-                (Some(rule.fault.clone()), rule.crashes)
-            }
-            None => (None, false),
+    /// The server has done with a call what it will: acted, or never seen it. Only now a crash is told, since whoever
+    /// hears of it drops or kills the caller, and a request that is dropped on its way was not carried out.
+    fn settled(&self, ticket: &Ticket) {
+        if ticket.is_last {
+            self.0.crashed.send_replace(true);
         }
     }
 
@@ -292,7 +296,7 @@ impl Faults {
     fn register_watch(&self, path: &str) -> mpsc::Receiver<Command> {
         let (sender, receiver) = mpsc::channel(WAITING_COMMANDS);
         let mut state = self.state();
-        if self.has_crashed() {
+        if state.gone == Some(Fault::RequestLost) {
             let _ = sender.try_send(Command::Break);
         }
         state.watches.push((path.to_owned(), sender));
@@ -321,4 +325,23 @@ impl Faults {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn fault_for(state: &mut State, call: &Call) -> (Option<Fault>, bool) {
+    if state.gone.is_some() {
+        return (state.gone.clone(), false);
+    }
+    // A crash goes before whatever else would hit the same call.
+    state.rules.sort_by_key(|rule| rule.then.is_none());
+    let rule = state
+        .rules
+        .iter_mut()
+        .find(|rule| rule.left > 0 && rule.when.picks(call));
+    let Some(rule) = rule else {
+        return (None, false);
+    };
+    rule.left -= 1;
+    let fault = rule.fault.clone();
+    state.gone.clone_from(&rule.then);
+    (Some(fault), state.gone.is_some())
 }

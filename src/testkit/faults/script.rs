@@ -45,6 +45,14 @@ impl Cut {
             Self::ReplyLost => Fault::ReplyLost,
         }
     }
+
+    /// The same without a word to the caller.
+    pub(super) fn silence(self) -> Fault {
+        match self {
+            Self::RequestLost => Fault::Hang,
+            Self::ReplyLost => Fault::ReplyHangs,
+        }
+    }
 }
 
 /// What happens to an event of a watch.
@@ -120,8 +128,8 @@ pub(super) struct Rule {
     pub fault: Fault,
     /// How often it still hits.
     pub left: usize,
-    /// Whether everything fails from then on.
-    pub crashes: bool,
+    /// What befalls every later call, where this one is the last of a process.
+    pub then: Option<Fault>,
 }
 
 /// Says what happens to each event of a watch: path of the watch, the event as the server sent it.

@@ -194,8 +194,20 @@ fn json_value() -> impl Strategy<Value = Json> {
     })
 }
 
+#[test]
+fn anchors_around_anchors_do_not_multiply_what_they_hold() {
+    let anchors: String = (0..40).map(|n| format!("&a{n} [")).collect();
+    let text = format!("{anchors}{}{}", "1,".repeat(10_000), "]".repeat(40));
+    let documents = read_text(&text);
+    let error = documents.first().unwrap().as_ref().unwrap_err();
+    assert_eq!(error.limit, Some("nodes"));
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases.max(2_000),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_text_is_read_or_refused_without_panic(text in "(?s).{0,200}") {

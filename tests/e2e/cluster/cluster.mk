@@ -4,13 +4,15 @@
 
 CLUSTER_NAME = $(or $(NAME),workstead)
 
-cluster: ## Start a one-node Kubernetes on this machine, without Workstead
-	tests/e2e/cluster/cluster deps
+# PURGE deletes data: what is not plainly a yes or a no is refused.
+unclear = $(filter-out 1 yes true 0 no false,$(PURGE))$(word 2,$(PURGE))
+purge = $(if $(unclear),$(error PURGE=$(PURGE) is neither a yes (1, yes, true) nor a no (0, no, false): nothing was done))$(if $(filter 1 yes true,$(PURGE)),--purge)
+
+cluster: deps ## Start a one-node Kubernetes on this machine, without Workstead
 	tests/e2e/cluster/cluster up $(CLUSTER_NAME)
 
 cluster-down: ## Stop it; PURGE=1 deletes its data too
-	tests/e2e/cluster/cluster down $(CLUSTER_NAME) $(if $(PURGE),--purge)
+	tests/e2e/cluster/cluster down $(CLUSTER_NAME) $(purge)
 
-images: ## Build all images as OCI archives, release profile; REGISTRY=host/path pushes them
-	tests/e2e/cluster/cluster deps
+images: deps ## Build all images as OCI archives, release profile; REGISTRY=host/path pushes them
 	tests/e2e/cluster/cluster images --profile release $(if $(REGISTRY),--push $(REGISTRY))

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use workstead::api::workspace::ActualState;
 use workstead::api::{GitSync, Workspace};
 use workstead::testkit::wait::within;
 
@@ -146,6 +147,12 @@ impl Cluster {
         self.kubectl_with(&["apply", "-f", "-"], yaml).success();
     }
 
+    /// `kubectl apply` of objects.
+    pub(crate) fn apply_all(&self, objects: Vec<serde_json::Value>) {
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        self.apply(&list.to_string());
+    }
+
     /// Runs the command line of Workstead.
     pub(crate) fn workstead(&self, arguments: &[&str]) -> Outcome {
         run(
@@ -181,6 +188,23 @@ impl Cluster {
                 );
             }
         }
+    }
+
+    /// Waits until a Workspace is in a state.
+    pub(crate) async fn await_state(
+        &self,
+        namespace: &str,
+        name: &str,
+        limit: Duration,
+        state: ActualState,
+    ) -> Workspace {
+        let what = format!("to be {state:?}");
+        self.await_workspace(namespace, name, limit, &what, |w| {
+            w.status
+                .as_ref()
+                .is_some_and(|s| s.actual_state == Some(state))
+        })
+        .await
     }
 
     /// Waits until a GitSync is as wanted.

@@ -1,12 +1,22 @@
 //! What the tests of this binary share: the cluster, repositories in it, and waiting.
 
 mod cluster;
-mod registry;
+mod forward;
+mod guarded;
+mod node;
 mod repository;
 
-pub(crate) use cluster::{Cluster, INSTALLATION, condition};
-pub(crate) use registry::{start_registries, unmountable_image};
+pub(crate) use cluster::{Cluster, INSTALLATION, Outcome, condition};
+pub(crate) use forward::forward;
+pub(crate) use guarded::{Guarded, TEXT, USER, Way, stray_key};
+pub(crate) use node::{OwnNode, editor_images, may_disrupt, skipped};
 pub(crate) use repository::Repository;
+pub(crate) use workstead::testkit::wait::eventually;
+
+/// For a test that measures how long something took.
+pub(crate) fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
 
 /// The workspace image with a shell, git and a small HTTP server.
 pub(crate) fn debian_image() -> String {
@@ -14,6 +24,11 @@ pub(crate) fn debian_image() -> String {
         "E2E_DEBIAN_IMAGE",
         "localhost/workstead-workspace-debian:dev",
     )
+}
+
+/// The workspace image without glibc: musl and busybox, as in Alpine.
+pub(crate) fn musl_image() -> String {
+    image("E2E_MUSL_IMAGE", "localhost/workstead-workspace-musl:dev")
 }
 
 /// The workspace image that is nearly empty: no shell, no C library.

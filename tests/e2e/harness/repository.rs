@@ -1,11 +1,10 @@
 //! A repository on the Git server in the cluster, and a working copy of it here.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use tempfile::TempDir;
 
-use super::Cluster;
+use super::{Cluster, forward};
 
 /// Namespace and Service of the Git server that `make up` installs.
 const NAMESPACE: &str = "workstead-git";
@@ -36,7 +35,8 @@ impl Repository {
         );
         let server = format!("deployment/{SERVICE}");
         cluster.kubectl(&["exec", "-n", NAMESPACE, &server, "--", "sh", "-c", &script]);
-        let (forward, port) = forward(cluster);
+        let service = format!("service/{SERVICE}");
+        let (forward, port) = forward(cluster, NAMESPACE, &service, 80);
         let folder = TempDir::new().unwrap();
         let repository = Self {
             folder,
@@ -87,32 +87,4 @@ impl Repository {
         assert!(output.status.success(), "git {arguments:?}: {error}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
-}
-
-/// Brings the Git server's port here, whatever cluster it is.
-fn forward(cluster: &Cluster) -> (Child, u16) {
-    let mut child = cluster
-        .kubectl_command()
-        .args([
-            "port-forward",
-            "-n",
-            NAMESPACE,
-            &format!("service/{SERVICE}"),
-            ":80",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    // Forwarding from 127.0.0.1:41234 -> 8080
-    let port = line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("127.0.0.1:"))
-        .and_then(|port| port.parse().ok())
-        .unwrap_or_else(|| panic!("kubectl port-forward said {line:?}"));
-    (child, port)
 }

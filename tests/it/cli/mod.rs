@@ -1,9 +1,12 @@
 //! The command line, as people run it: the real binary, against a real API server.
 
+mod inside;
 mod offline;
 mod plan;
+mod plugin;
 mod runstate;
 mod show;
+mod validate;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

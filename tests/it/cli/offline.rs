@@ -1,4 +1,4 @@
-//! What needs no cluster: help, completion, definitions, validate, render.
+//! What needs no cluster: help, completion, definitions, render.
 
 use std::process::Command;
 
@@ -36,13 +36,34 @@ fn help_is_there_for_every_command_and_names_the_plugin_when_it_is_one() {
             .output()
             .unwrap(),
     );
-    assert!(ran.ended(0).contains("Usage: kubectl workstead stop"));
+    let help = ran.ended(0);
+    assert!(help.contains("Usage: kubectl workstead stop"), "{help}");
+    assert!(
+        help.contains("\n  kubectl workstead stop alice-api"),
+        "{help}"
+    );
 }
 
 #[test]
 fn wrong_arguments_end_with_two() {
     offline(&["list", "--nonsense"]).complained(2, &["--nonsense"]);
     offline(&["nonsense"]).complained(2, &["nonsense"]);
+    // Before any cluster is asked, and in words.
+    for words in [
+        ["list", "-n", "Bad NS"],
+        ["start", "a", "-nBad NS"],
+        ["validate", ".", "-nBad NS"],
+    ] {
+        offline(&words).complained(2, &["'Bad NS' is no name", "lower-case"]);
+    }
+    for words in [
+        ["stop", "Bad"],
+        ["sync", "Bad"],
+        ["why", "gitsync/Bad"],
+        ["why", "Bad"],
+    ] {
+        offline(&words).complained(2, &["'Bad' is no name", "lower-case"]);
+    }
 }
 
 #[test]
@@ -87,63 +108,51 @@ fn without_a_kubeconfig_it_says_how_to_name_one() {
         .complained(2, &["/nowhere", "next step:", "KUBECONFIG"]);
 }
 
+/// Nobody listens there: what a library logs about that is not for people, and colours are for terminals alone.
 #[test]
-fn validate_says_where_each_error_is_and_ends_with_one() {
+fn a_lost_connection_is_one_error_without_log_lines_and_without_colours_where_output_is_piped() {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    write(folder.path(), "good.yaml", GOOD);
-    offline(&["validate", folder.path().to_str().unwrap()]).ended(0);
-
-    let typo = GOOD
-        .replace("name: good", "name: typo")
-        .replace("image: debian", "imagee: debian");
-    write(folder.path(), "team/typo.yaml", &typo);
-    write(folder.path(), "broken.yaml", "a: [1,\n");
-    let text = offline(&["validate", folder.path().to_str().unwrap()]).ended(1);
-    let typo_place = format!("{}:4:22: GS211 SchemaInvalid", path("team/typo.yaml"));
-    assert!(text.contains(&typo_place), "no '{typo_place}' in:\n{text}");
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": ""}}],
+    });
+    let file = write(folder.path(), "kubeconfig", &kubeconfig.to_string());
+    let ran = offline(&["list", "--kubeconfig", file.to_str().unwrap()]);
+    assert_eq!(ran.code, 2);
     assert!(
-        text.contains(&format!("{}:", path("broken.yaml"))),
-        "{text}"
+        ran.err.starts_with("error: failed to list workspaces\n"),
+        "{}",
+        ran.err
     );
-    assert!(text.contains("GS210 ParseFailed"), "{text}");
-    assert!(!text.contains("good.yaml"), "{text}");
-
-    let list = offline(&["validate", folder.path().to_str().unwrap(), "-o", "json"]).ended(1);
-    let report: Value = serde_json::from_str(&list).unwrap();
-    assert_eq!(report["files"], 3);
-    assert_eq!(report["objects"], 1);
-    let errors = report["errors"].as_array().unwrap();
-    let found = errors
-        .iter()
-        .find(|error| error["message"].to_string().contains("imagee"))
-        .unwrap();
-    assert_eq!((&found["line"], &found["column"]), (&json!(4), &json!(22)));
+    assert!(ran.err.contains("next step:"), "{}", ran.err);
+    assert!(
+        !ran.err.contains('\u{1b}') && !ran.out.contains('\u{1b}'),
+        "{:?}",
+        ran.err
+    );
+    let wrong = write(folder.path(), "wrong.yaml", "a: [1,\n");
+    let ran = offline(&["validate", wrong.to_str().unwrap()]);
+    assert!(
+        !ran.err.contains('\u{1b}') && !ran.out.contains('\u{1b}'),
+        "{:?}",
+        ran.err
+    );
 }
 
+/// The controller logs what its libraries log; where that is collected, nobody wants escapes in it.
 #[test]
-fn validate_of_a_folder_that_is_not_there_ends_with_two() {
-    offline(&["validate", "/no/such/folder"]).complained(2, &["/no/such/folder", "next step:"]);
-}
-
-#[test]
-fn validate_obeys_the_rules_of_a_gitsync() {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), "team/alice/good.yaml", GOOD);
-    write(folder.path(), "elsewhere/broken.yaml", "a: [1,\n");
-    let gitsync = write(
-        folder.path(),
-        "sync.yaml",
-        "apiVersion: workstead.dev/v1alpha1\nkind: GitSync\nmetadata: {name: s, namespace: default}\n\
-         spec: {url: 'https://x/y', path: team, owners: [{path: team/alice, owners: [bob]}]}\n",
-    );
-    let (root, gitsync) = (folder.path().to_str().unwrap(), gitsync.to_str().unwrap());
-    let text = offline(&["validate", root, "--gitsync", gitsync]).ended(1);
-    assert!(text.contains("GS216 OwnerNotAllowed"), "{text}");
-    assert!(
-        !text.contains("broken.yaml"),
-        "only spec.path is read:\n{text}"
-    );
+fn the_log_of_the_controller_has_no_colours_where_it_is_piped() {
+    let ran = offline(&[
+        "controller",
+        "--tools-image",
+        "workstead:test",
+        "--kubeconfig",
+        "/nowhere",
+    ]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("starting"), "{}", ran.err);
+    assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
 }
 
 #[test]

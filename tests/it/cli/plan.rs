@@ -52,6 +52,13 @@ async fn plan_tells_apart_what_is_made_changed_and_left_and_when_it_takes_effect
     ] {
         assert!(text.contains(said), "no '{said}' in:\n{text}");
     }
+    let moved = GOOD.replace("alice", "alice, className: other");
+    write(folder.path(), "good.yaml", &moved);
+    let text = bench.run(&["plan", root]).await.ended(1);
+    assert!(
+        text.contains("spec.className") && text.contains("when it next starts"),
+        "{text}"
+    );
     let image = bench.get("good").await.spec.image;
     assert_eq!(image, "debian", "a plan changes nothing");
 

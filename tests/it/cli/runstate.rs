@@ -1,7 +1,7 @@
 //! start, stop, restart, sync, and waiting.
 
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use workstead::testkit::wait::eventually;
 
 use super::{Bench, Ran, condition, mk_gitsync};
@@ -115,10 +115,13 @@ async fn restart_asks_by_a_new_value_each_time_and_takes_nothing_back() {
         !asked().await.is_empty(),
         "stop's apply left the annotation alone"
     );
-    bench
-        .run(&["restart", "again"])
-        .await
-        .complained(1, &["wanted Stopped", "workstead start again"]);
+    bench.run(&["restart", "again"]).await.complained(
+        1,
+        &[
+            "wanted Stopped",
+            &format!("workstead start again -n {}", bench.namespace),
+        ],
+    );
 }
 
 #[tokio::test]
@@ -157,7 +160,10 @@ async fn waiting_ends_when_it_is_so_when_it_failed_and_when_time_is_up() {
     bench
         .run(&["start", "slow", "--wait", "--timeout", "1s"])
         .await
-        .complained(1, &["1s", "workstead why slow"]);
+        .complained(
+            1,
+            &["1s", &format!("workstead why slow -n {}", bench.namespace)],
+        );
     let generation = bench.get("slow").await.metadata.generation;
     let failed = json!({
         "observedGeneration": generation, "actualState": "Failed",
@@ -220,4 +226,114 @@ async fn sync_waits_for_its_own_request_and_shows_the_errors() {
         .run(&["sync", "asleep", "--wait"])
         .await
         .complained(1, &["suspended", "spec.suspend"]);
+}
+
+#[tokio::test]
+async fn for_programs_it_says_what_was_asked_and_after_waiting_the_status() {
+    let bench = Bench::new().await;
+    bench.apply("test", "p", json!({})).await;
+    let asked: Value =
+        serde_json::from_str(&bench.run(&["stop", "p", "-o", "json"]).await.ended(0)).unwrap();
+    let expected =
+        json!({"namespace": bench.namespace, "name": "p", "asked": "stop", "state": null});
+    assert_eq!(asked, expected);
+    let again: Value =
+        serde_json::from_str(&bench.run(&["stop", "p", "-o", "json"]).await.ended(0)).unwrap();
+    assert_eq!(again["asked"], json!(null), "it is wanted Stopped already");
+    let generation = bench.get("p").await.metadata.generation;
+    let stopped = json!({"observedGeneration": generation, "actualState": "Stopped"});
+    bench.set_status("p", stopped).await;
+    let waited = bench
+        .run(&["stop", "p", "--wait", "-o", "yaml"])
+        .await
+        .ended(0);
+    assert!(waited.contains("state: Stopped\nstatus:\n"), "{waited}");
+    let late = bench
+        .run(&["start", "p", "--wait", "--timeout", "1s", "-o", "json"])
+        .await;
+    let shown: Value = serde_json::from_str(&late.out).unwrap();
+    assert_eq!(
+        (&shown["asked"], &shown["state"]),
+        (&json!("start"), &json!("Stopped"))
+    );
+    late.complained(1, &["1s", "next step:"]);
+}
+
+#[tokio::test]
+async fn sync_for_programs_is_one_object_too() {
+    let bench = Bench::new().await;
+    mk_gitsync(&bench, "repo", json!({})).await;
+    let asked = bench.run(&["sync", "repo", "-o", "json"]).await.ended(0);
+    let asked: Value = serde_json::from_str(&asked).unwrap();
+    let expected =
+        json!({"namespace": bench.namespace, "name": "repo", "asked": "sync", "state": null});
+    assert_eq!(asked, expected);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_answered_by_what_lists_its_kind() {
+    let bench = Bench::new().await;
+    bench
+        .run(&["sync", "nope"])
+        .await
+        .complained(2, &["nope", "kubectl get gitsyncs"]);
+    bench
+        .run(&["stop", "nope"])
+        .await
+        .complained(2, &["nope", "workstead list"]);
+}
+
+#[tokio::test]
+async fn a_restart_waits_past_the_failure_of_the_time_before_it() {
+    let bench = Bench::new().await;
+    bench.apply("test", "sick", json!({})).await;
+    let failed = json!({
+        "observedGeneration": 1, "actualState": "Running",
+        "conditions": [condition("Ready", "False", "m"), condition("Stalled", "True", "m")],
+        "failure": {"cause": "CloneAuth", "blame": "User", "message": "no password", "evidence": "e",
+                    "retryable": false, "nextStep": "make a Secret"},
+    });
+    bench.set_status("sick", failed).await;
+    // The part of the controller.
+    let restarting = async {
+        let asked = eventually("the request", async || {
+            let annotations = bench.get("sick").await.metadata.annotations?;
+            annotations
+                .get("workstead.dev/restart-requested-at")
+                .cloned()
+        })
+        .await;
+        let runs = json!({
+            "actualState": "Running", "lastHandledRestartAt": asked, "failure": null,
+            "conditions": [condition("Ready", "True", "m")],
+        });
+        bench.set_status("sick", runs).await;
+    };
+    let waiting = bench.run(&["restart", "sick", "--wait"]);
+    let (ran, ()) = tokio::join!(waiting, restarting);
+    ran.ended(0);
+
+    // A failure that comes with the new start ends the wait.
+    let before = bench.get("sick").await.metadata.annotations;
+    let failing = async {
+        let asked = eventually("the request", async || {
+            let annotations = bench.get("sick").await.metadata.annotations;
+            let asked = annotations
+                .as_ref()?
+                .get("workstead.dev/restart-requested-at")
+                .cloned();
+            asked.filter(|_| annotations != before)
+        })
+        .await;
+        let fails = json!({
+            "lastHandledRestartAt": asked,
+            "conditions": [condition("Ready", "False", "m"), condition("Stalled", "True", "m")],
+            "failure": {"cause": "CloneAuth", "blame": "User", "message": "again no password", "evidence": "e",
+                        "retryable": false, "nextStep": "make a Secret"},
+        });
+        bench.set_status("sick", fails).await;
+    };
+    let waiting = bench.run(&["restart", "sick", "--wait"]);
+    let (ran, ()) = tokio::join!(waiting, failing);
+    ran.complained(1, &["again no password", "make a Secret"]);
 }

@@ -12,9 +12,20 @@ async fn list_shows_states_in_a_table_and_objects_for_programs() {
         .run(&["list"])
         .await
         .complained(0, &["no workspaces in namespace"]);
-    bench.apply("test", "one", json!({})).await;
+    bench
+        .run(&["list", "--owner", "zoe"])
+        .await
+        .complained(0, &["no workspaces of owner zoe in namespace"]);
+    let endpoints: Vec<Value> = (0..4)
+        .map(|number| json!({"name": format!("e{number}"), "port": 3000 + number}))
+        .collect();
+    let spec = json!({"spec": {"endpoints": endpoints}});
+    bench.apply("test", "one", spec).await;
     let status = json!({
-        "observedGeneration": 1, "actualState": "Failed", "className": "standard",
+        "observedGeneration": 1, "actualState": "Failed", "className": "standard", "editor": "vscode",
+        "revision": {"name": "one-1"},
+        "supervisor": {"publicKeySHA256": "00", "inspection": {
+            "at": "2026-01-01T00:00:00.000000Z", "uptimeMilliseconds": 5, "listening": [3000, 8080]}},
         "failure": {"cause": "ImageNotFound", "blame": "User", "message": "m", "evidence": "e",
                     "retryable": true, "nextStep": "n"},
         "conditions": [condition("Ready", "False", "m")],
@@ -25,17 +36,35 @@ async fn list_shows_states_in_a_table_and_objects_for_programs() {
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
-    assert_eq!(lines[0], ["NAME", "STATE", "READY", "OWNER", "URL", "AGE"]);
     assert_eq!(
-        lines[1][..4],
-        ["one", "Failed", "False", "alice@example.com"]
+        lines[0],
+        [
+            "NAME", "STATE", "READY", "OWNER", "EDITOR", "PORTS", "URL", "AGE"
+        ]
+    );
+    assert_eq!(
+        lines[1][..6],
+        [
+            "one",
+            "Failed",
+            "False",
+            "alice@example.com",
+            "vscode",
+            "3000,3001,3002,+1"
+        ]
     );
     assert!(
         !text.contains('\u{1b}'),
         "colours where there is no terminal"
     );
     let wide = bench.run(&["list", "-o", "wide"]).await.ended(0);
-    assert!(wide.contains("ImageNotFound"), "{wide}");
+    for said in [
+        "ImageNotFound",
+        "e0:3000,e1:3001,e2:3002,e3:3003",
+        "3000,8080 (",
+    ] {
+        assert!(wide.contains(said), "no '{said}' in:\n{wide}");
+    }
     let list: Value =
         serde_json::from_str(&bench.run(&["list", "-o", "json"]).await.ended(0)).unwrap();
     assert_eq!(list["kind"], "List");
@@ -118,11 +147,17 @@ async fn why_of_a_gitsync_shows_its_errors_and_how_to_approve_what_waits() {
         .patch_status("repo", &PatchParams::default(), &patch)
         .await
         .unwrap();
+    let offered = format!("workstead why gitsync/repo -n {}", bench.namespace);
+    bench
+        .run(&["why", "repo"])
+        .await
+        .complained(2, &["not found", &offered]);
     let text = bench.run(&["why", "gitsync/repo"]).await.ended(0);
     for said in [
         "a/b.yaml:3:5: GS211 unknown field",
+        "7 errors",
         "and 6 more",
-        "1 deletes wait for approval: too many",
+        "1 delete waits for approval: too many",
         "Workspace t/gone",
         "annotate gitsync repo --overwrite workstead.dev/approve-prune=c0ffee/d1",
     ] {

@@ -22,10 +22,10 @@ async fn until_leading(process: &Process) {
     .await;
 }
 
-#[tokio::test]
-async fn a_standby_is_ready_and_takes_over_at_once_when_the_leader_ends_in_order() {
+/// Two processes, of which the first leads and the second is ready.
+async fn leader_and_standby(name: &str) -> (Process, Process) {
     let plane = ControlPlane::shared().await.unwrap();
-    let namespace = plane.namespace("handover").await.unwrap();
+    let namespace = plane.namespace(name).await.unwrap();
     let first = Process::start(mk_config(&namespace, "first"), plane.client());
     until_leading(&first).await;
     let second = Process::start(mk_config(&namespace, "second"), plane.client());
@@ -33,6 +33,12 @@ async fn a_standby_is_ready_and_takes_over_at_once_when_the_leader_ends_in_order
         second.health.missing().is_empty().then_some(())
     })
     .await;
+    (first, second)
+}
+
+#[tokio::test]
+async fn a_standby_is_ready_and_takes_over_at_once_when_the_leader_ends_in_order() {
+    let (first, second) = leader_and_standby("handover").await;
     assert!(!second.leads());
     let begin = Instant::now();
     first.stop().await.unwrap();
@@ -48,15 +54,7 @@ async fn a_standby_is_ready_and_takes_over_at_once_when_the_leader_ends_in_order
 
 #[tokio::test]
 async fn a_crashed_leader_is_followed_after_its_lease_ran_out_and_not_before() {
-    let plane = ControlPlane::shared().await.unwrap();
-    let namespace = plane.namespace("crash").await.unwrap();
-    let first = Process::start(mk_config(&namespace, "first"), plane.client());
-    until_leading(&first).await;
-    let second = Process::start(mk_config(&namespace, "second"), plane.client());
-    eventually("the standby to be ready", || async {
-        second.health.missing().is_empty().then_some(())
-    })
-    .await;
+    let (first, second) = leader_and_standby("crash").await;
     first.kill().await;
     let begin = Instant::now();
     until_leading(&second).await;

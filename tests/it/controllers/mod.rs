@@ -3,6 +3,7 @@
 mod class;
 mod lease;
 mod life;
+mod ready;
 
 use workstead::controllers::ControllerConfig;
 pub use workstead::testkit::process::{Process, TEST_LABEL};

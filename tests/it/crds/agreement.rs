@@ -9,11 +9,11 @@ use workstead::api::{GitSync, Workspace, WorkspaceClass};
 use workstead::gitsync::verdict::Verdict;
 use workstead::testkit::ControlPlane;
 
-use super::rules;
+use super::dry_run::{dry_create, minimal};
 
 /// An object that uses every field of its spec.
 fn full(kind: &str) -> Value {
-    let mut object = rules::minimal(kind);
+    let mut object = minimal(kind);
     object["metadata"]["labels"] = json!({"team": "a"});
     object["metadata"]["annotations"] = json!({"note": "b"});
     object["spec"] = match kind {
@@ -24,11 +24,25 @@ fn full(kind: &str) -> Value {
             "image": "registry.example.com/dev:1",
             "command": ["sh", "-c"],
             "args": ["sleep 1"],
-            "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "2Gi"}},
+            "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2", "memory": "2Gi"}},
             "storage": {"size": "20Gi"},
             "endpoints": [{"name": "web", "port": 3000}],
             "env": [{"name": "RUST_LOG", "value": "debug"}],
             "timeouts": {"startup": "5m", "stopping": "1m"},
+            "projects": [{
+                "name": "api",
+                "folder": "api",
+                "git": {
+                    "url": "https://git.example.com/api.git",
+                    "ref": "main",
+                    "remotes": {"upstream": "ssh://git@git.example.org/api.git"},
+                    "shallow": true,
+                    "sparse": ["docs"],
+                    "subdirectory": "services/api",
+                },
+            }],
+            "postStart": [{"name": "build", "run": "make", "workingDir": "api", "timeout": "5m"}],
+            "editor": "vscode",
         }),
         "WorkspaceClass" => json!({
             "allowedNamespaces": ["team-a"],
@@ -56,6 +70,17 @@ fn full(kind: &str) -> Value {
                     {"key": "dev", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 60},
                 ],
             },
+            "editors": [{
+                "name": "vscode",
+                "image": format!("registry.example.com/vscode@sha256:{}", "0a".repeat(32)),
+                "command": ["bin/code-server"],
+                "port": 60001,
+                "readinessPath": "/healthz",
+                "needs": {"architectures": ["amd64"], "glibc": "2.28"},
+                "default": true,
+            }],
+            "tools": {"delivery": "Auto", "image": "registry.example.com/workstead:1"},
+            "gitIdentity": {"nameFrom": "LocalPart", "emailDomain": "example.com"},
             "imagePullSecrets": [{"name": "registry"}],
             "childMetadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}},
         }),
@@ -212,7 +237,7 @@ async fn disagreements(client: Client, kind: &'static str, namespace: &str) -> V
         .map(|(what, object)| {
             let (client, path) = (&client, &path);
             async move {
-                let server = rules::dry_create(client, path, &object).await;
+                let server = dry_create(client, path, &object).await;
                 (what, object, server)
             }
         })

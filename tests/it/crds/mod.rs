@@ -1,6 +1,7 @@
 //! The definitions of our kinds, as the real API server understands them.
 
 mod agreement;
+mod dry_run;
 pub mod rules;
 mod schema;
 
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 use workstead::api::{GitSync, Workspace, WorkspaceClass};
 use workstead::testkit::ControlPlane;
 
-use crate::chart::check_generated;
+use self::dry_run::{KINDS, dry_create, dry_run, minimal};
+use crate::generated::check_generated;
 use crate::object;
 
 /// A handle to objects of one of our kinds, whatever is in them.
@@ -70,11 +72,8 @@ async fn the_server_takes_the_files_in_crds() {
         let name = value["metadata"]["name"].as_str().unwrap();
         let params = PatchParams::apply("workstead/testkit")
             .force()
+            .dry_run()
             .validation_strict();
-        let params = PatchParams {
-            dry_run: true,
-            ..params
-        };
         api.patch(name, &params, &Patch::Apply(&value))
             .await
             .unwrap();
@@ -137,7 +136,7 @@ async fn kubectl_get_shows_state_ready_owner_url_age_and_more_when_wide() {
     let namespace = plane.namespace("columns").await.unwrap();
     let client = plane.client();
     let api: Api<Workspace> = Api::namespaced(client.clone(), &namespace);
-    let workspace = object(rules::minimal("Workspace"));
+    let workspace = object(minimal("Workspace"));
     api.create(&PostParams::default(), &workspace)
         .await
         .unwrap();
@@ -196,7 +195,7 @@ async fn a_list_of_workspaces_can_be_narrowed_to_an_owner_or_a_class() {
         ("a", "alice@example.com", "small"),
         ("b", "bob@example.com", "large"),
     ] {
-        let mut value = rules::minimal("Workspace");
+        let mut value = minimal("Workspace");
         value["metadata"]["name"] = json!(name);
         value["spec"]["owner"] = json!(owner);
         value["spec"]["className"] = json!(class);
@@ -222,8 +221,8 @@ async fn a_list_of_workspaces_can_be_narrowed_to_an_owner_or_a_class() {
 async fn a_fresh_object_says_that_nobody_looked_at_it_yet() {
     let plane = ControlPlane::shared().await.unwrap();
     let namespace = plane.namespace("fresh").await.unwrap();
-    for kind in rules::KINDS {
-        let mut value = rules::minimal(kind);
+    for kind in KINDS {
+        let mut value = minimal(kind);
         value["metadata"]["name"] = json!(namespace);
         let api = objects(plane.client(), kind, &namespace);
         let made = api
@@ -242,8 +241,8 @@ async fn a_fresh_object_says_that_nobody_looked_at_it_yet() {
 async fn the_server_adds_nothing_to_a_spec() {
     let plane = ControlPlane::shared().await.unwrap();
     let namespace = plane.namespace("defaults").await.unwrap();
-    for kind in rules::KINDS {
-        let mut value = rules::minimal(kind);
+    for kind in KINDS {
+        let mut value = minimal(kind);
         value["metadata"]["name"] = json!(namespace);
         let api = objects(plane.client(), kind, &namespace);
         let made = api
@@ -259,7 +258,7 @@ async fn two_writers_of_conditions_keep_each_others() {
     let plane = ControlPlane::shared().await.unwrap();
     let namespace = plane.namespace("conditions").await.unwrap();
     let api: Api<Workspace> = Api::namespaced(plane.client(), &namespace);
-    let workspace: Workspace = object(rules::minimal("Workspace"));
+    let workspace: Workspace = object(minimal("Workspace"));
     let name = workspace.name_any();
     api.create(&PostParams::default(), &workspace)
         .await
@@ -286,11 +285,11 @@ async fn two_writers_of_conditions_keep_each_others() {
 async fn what_the_schema_does_not_know_is_refused_by_name() {
     let plane = ControlPlane::shared().await.unwrap();
     let namespace = plane.namespace("strict").await.unwrap();
-    for kind in rules::KINDS {
-        let mut value = rules::minimal(kind);
+    for kind in KINDS {
+        let mut value = minimal(kind);
         value["spec"]["colour"] = json!("green");
         let api = objects(plane.client(), kind, &namespace);
-        let refused = rules::dry_run(&api, &value).await.unwrap_err();
+        let refused = dry_run(&api, &value).await.unwrap_err();
         assert!(
             refused.contains(".spec.colour: field not declared in schema"),
             "{kind}: {refused}"
@@ -312,9 +311,9 @@ fn every_field_has_a_description() {
 
 #[test]
 fn the_types_read_back_what_the_examples_say() {
-    let _: Workspace = object(rules::minimal("Workspace"));
-    let _: WorkspaceClass = object(rules::minimal("WorkspaceClass"));
-    let _: GitSync = object(rules::minimal("GitSync"));
+    let _: Workspace = object(minimal("Workspace"));
+    let _: WorkspaceClass = object(minimal("WorkspaceClass"));
+    let _: GitSync = object(minimal("GitSync"));
 }
 
 #[tokio::test]
@@ -325,11 +324,11 @@ async fn server_behaviour_a_create_drops_nulls_and_an_apply_refuses_them() {
     let api = objects(client.clone(), "Workspace", &namespace);
     let path = format!("/apis/workstead.dev/v1alpha1/namespaces/{namespace}/workspaces");
     for field in ["className", "desiredState", "args", "storage"] {
-        let mut value = rules::minimal("Workspace");
+        let mut value = minimal("Workspace");
         value["spec"][field] = Value::Null;
-        let stored = rules::dry_create(&client, &path, &value).await.unwrap();
+        let stored = dry_create(&client, &path, &value).await.unwrap();
         assert_eq!(stored["spec"].get(field), None, "{field}");
-        let refused = rules::dry_run(&api, &value).await;
+        let refused = dry_run(&api, &value).await;
         assert!(refused.is_err(), "{field}");
     }
 }

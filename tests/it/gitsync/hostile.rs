@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use workstead::api::gitsync::SyncedKind;
-use workstead::gitsync::fetch::{FetchError, History};
+use workstead::gitsync::fetch::{FetchError, FetchLimits, History};
 use workstead::gitsync::rules::ObjectRules;
 use workstead::gitsync::snapshot::{self, Source};
 use workstead::model::sync::Code;
@@ -264,7 +264,7 @@ async fn each_limit_is_answered_by_its_name() {
     assert_eq!(limited(|c| c.request.tree.limits.depth = 3).await, "depth");
     assert_eq!(
         limited(|c| c.request.tree.limits.total_bytes = 6).await,
-        "totalBytes"
+        "treeBytes"
     );
     assert_eq!(
         limited(|c| c.request.limits.bytes = 5_000).await,
@@ -274,6 +274,66 @@ async fn each_limit_is_answered_by_its_name() {
         limited(|c| c.request.limits.objects = 3).await,
         "fetchObjects"
     );
+    assert_eq!(
+        limited(|c| c.request.limits.repository_bytes = 5_000).await,
+        "repositoryBytes"
+    );
+    assert_eq!(
+        limited(|c| c.request.limits.room = 5_000).await,
+        "repositoriesBytes"
+    );
+}
+
+/// Text that no compression makes small.
+fn noise(mut seed: u32, lines: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    for _ in 0..lines {
+        text.push(b'#');
+        for _ in 0..10 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            text.extend(format!("{seed:08x}").into_bytes());
+        }
+        text.push(b'\n');
+    }
+    text
+}
+
+#[tokio::test]
+async fn an_object_that_unpacks_to_more_than_allowed_is_answered_by_the_name_of_the_limit() {
+    let (_server, repository) = served();
+    let mut large = noise(1, 20_000);
+    repository
+        .change()
+        .file("large.txt", large.clone())
+        .commit();
+    // Sent as a difference to the one before: a few bytes that unpack to many.
+    large.extend_from_slice(b"more\n");
+    repository.change().file("large.txt", large).commit();
+    let mut client = Client::of(repository.url());
+    client.request.limits.object_bytes = 100_000;
+    let error = client.fetch().await.unwrap_err();
+    assert!(
+        matches!(&error, FetchError::Limit { limit, .. } if limit == "objectBytes"),
+        "{error:?}"
+    );
+    client.request.limits.object_bytes = 10_000_000;
+    client.fetch().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_repository_that_rewritten_history_made_large_is_fetched_anew_and_fits_again() {
+    let (_server, repository) = served();
+    let mut client = Client::of(repository.url());
+    client.request.limits.repository_bytes = 900_000;
+    for seed in 1..4 {
+        let commit = repository
+            .change()
+            .orphan()
+            .file("noise.txt", noise(seed, 10_000))
+            .commit();
+        let fetched = client.fetch().await.unwrap();
+        assert_eq!(fetched.commit, commit);
+    }
 }
 
 #[tokio::test]
@@ -312,8 +372,11 @@ async fn a_worker_that_takes_too_much_memory_ends_and_says_so() {
     let mut client = Client::of(repository.url());
     client.request.limits.memory = 1024 * 1024;
     let error = client.fetch().await.unwrap_err();
-    assert_eq!(error.code().to_string(), "GS105", "{error}");
-    client.request.limits.memory = 1024 * 1024 * 1024;
+    assert!(
+        matches!(&error, FetchError::Limit { limit, .. } if limit == "fetchMemory"),
+        "{error:?}"
+    );
+    client.request.limits.memory = FetchLimits::default().memory;
     client.fetch().await.unwrap();
 }
 

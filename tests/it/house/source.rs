@@ -17,6 +17,16 @@ impl File {
     pub fn is_in(&self, room: &str) -> bool {
         self.path.starts_with(&format!("{room}/")) || self.path == format!("{room}.rs")
     }
+
+    /// The lines of code that are so, as `src/<path>:<number>`.
+    pub fn places(&self, is_so: impl Fn(&str) -> bool) -> Vec<String> {
+        self.code
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| is_so(line))
+            .map(|(number, _)| format!("src/{}:{}", self.path, number + 1))
+            .collect()
+    }
 }
 
 /// Where the project lies.

@@ -57,9 +57,7 @@ async fn a_second_pass_over_the_same_commit_writes_nothing_even_after_a_restart(
         ("a.yaml", &workspace("a", "i:1")),
         ("b.yaml", &workspace("b", "i:1")),
     ]);
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&commit).await;
+    let running = f.start_at(&commit, json!({})).await;
     f.sync().await;
     // Passes that find nothing to do: by hook, which leaves no echo, and by a new process.
     let key = workstead::controllers::cache::Key::new(&f.namespace, super::NAME);
@@ -89,9 +87,7 @@ async fn one_broken_file_among_many_hurts_only_its_own() {
         );
     }
     let good = change.commit();
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&good).await;
+    let running = f.start_at(&good, json!({})).await;
     let broken = workspace("w07", "i:2").replace("image:", "imago:");
     f.repository
         .change()
@@ -120,9 +116,7 @@ async fn one_broken_file_among_many_hurts_only_its_own() {
 async fn two_files_with_one_object_are_both_errors_and_the_live_one_stays() {
     let f = Fixture::new().await;
     let first = f.repository.commit(&[("a.yaml", &workspace("a", "i:1"))]);
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let running = f.start_at(&first, json!({})).await;
     f.repository.commit(&[
         ("a.yaml", &workspace("a", "i:2")),
         ("also.yaml", &workspace("a", "i:3")),
@@ -168,6 +162,14 @@ async fn what_the_api_server_refuses_is_told_with_its_words_and_stops_no_other()
 #[tokio::test]
 async fn what_others_made_or_keep_is_left_alone() {
     let f = Fixture::new().await;
+    let other = json!({
+        "apiVersion": "workstead.dev/v1alpha1", "kind": "GitSync", "metadata": {"name": "other"},
+        "spec": {"url": f.repository.url(), "suspend": true},
+    });
+    f.gitsyncs()
+        .create(&Default::default(), &crate::object(other))
+        .await
+        .unwrap();
     for (name, labels, annotations) in [
         (
             "flux",
@@ -181,7 +183,7 @@ async fn what_others_made_or_keep_is_left_alone() {
         ),
         (
             "other",
-            json!({"gitsync.workstead.dev/name": "other", "gitsync.workstead.dev/namespace": "else"}),
+            json!({"gitsync.workstead.dev/name": "other", "gitsync.workstead.dev/namespace": f.namespace}),
             json!({}),
         ),
         ("mine", json!({}), json!({})),
@@ -227,9 +229,7 @@ async fn what_others_made_or_keep_is_left_alone() {
 async fn a_suspended_gitsync_does_nothing_at_all_and_goes_on_later() {
     let f = Fixture::new().await;
     let first = f.repository.commit(&[("a.yaml", &workspace("a", "i:1"))]);
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let running = f.start_at(&first, json!({})).await;
     f.change(json!({"spec": {"suspend": true}})).await;
     let status = f.until_reason("Suspended").await;
     assert!(holds(&status, "Ready"), "what was applied stays applied");
@@ -373,4 +373,29 @@ async fn classes_are_written_from_the_controllers_own_namespace() {
         .delete(&name, &DeleteParams::default())
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn an_inventory_that_always_conflicts_is_told_of_and_written_ever_more_rarely() {
+    use workstead::testkit::faults::{Call, Fault, When};
+    let f = Fixture::new().await;
+    let commit = f.push(&["a"]);
+    let is_inventory = |call: &Call| call.is_write() && call.resource() == "configmaps";
+    f.faults
+        .always(When::matching(is_inventory), Fault::Answer(409));
+    f.create(json!({})).await;
+    let running = f.start();
+    f.until("the conflict to be told of", |status| {
+        condition(status, "Ready").is_some_and(|(is, ..)| is == "False")
+    })
+    .await;
+    let mark = f.faults.mark();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let writes = f.faults.writes_since(mark);
+    let asked = writes.iter().filter(|call| is_inventory(call)).count();
+    // The pauses of the test grow from 50 ms to 1 s.
+    assert!((1..15).contains(&asked), "{asked} times");
+    f.faults.heal();
+    f.until_applied(&commit).await;
+    running.stop().await;
 }

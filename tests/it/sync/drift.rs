@@ -30,10 +30,7 @@ async fn until_image(f: &Fixture, image: &str) {
 
 async fn synced(f: &Fixture) -> super::Running {
     let first = f.repository.commit(&[("a.yaml", &workspace("a", "i:1"))]);
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
-    running
+    f.start_at(&first, json!({})).await
 }
 
 #[tokio::test]
@@ -118,6 +115,69 @@ async fn a_deleted_object_is_made_again_and_lost_labels_and_origin_come_back() {
         (origin && a.labels().contains_key("gitsync.workstead.dev/name")).then_some(())
     })
     .await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wanted_and_still_being_deleted_is_told_and_made_anew_once_it_is_gone() {
+    let f = Fixture::new().await;
+    let running = synced(&f).await;
+    edit(
+        &f,
+        "holder",
+        json!({"metadata": {"finalizers": ["example.com/hold"]}}),
+    )
+    .await;
+    f.workspaces()
+        .delete("a", &DeleteParams::default())
+        .await
+        .unwrap();
+    let status = f.until_reason("WaitingForDeletion").await;
+    assert!(holds(&status, "Reconciling") && !holds(&status, "Ready"));
+    let (_, _, message) = super::condition(&status, "Ready").unwrap();
+    assert!(
+        message.contains("/a, which finalizer example.com/hold holds"),
+        "{message}"
+    );
+    edit(&f, "holder", json!({"metadata": {"finalizers": null}})).await;
+    f.until("a to be there again", |status| holds(status, "Ready"))
+        .await;
+    let a = f.workspace("a").await;
+    assert!(a.metadata.deletion_timestamp.is_none());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn drift_is_not_repaired_where_acceptance_was_withdrawn_since_the_last_fetch() {
+    let f = Fixture::new().await;
+    let other = f.another_namespace().await;
+    f.let_in(&other, true).await;
+    let far =
+        workspace("far", "i:1").replace("name: far", &format!("name: far\n  namespace: {other}"));
+    let commit = f
+        .repository
+        .commit(&[("far.yaml", &far), ("a.yaml", &workspace("a", "i:1"))]);
+    f.create(json!({"allowedNamespaces": [f.namespace, other]}))
+        .await;
+    let running = f.start();
+    f.until_applied(&commit).await;
+    let fetches = f.server.requests().len();
+    // A pass that is on its way would have asked before.
+    f.settle().await;
+    f.let_in(&other, false).await;
+    let there: Api<workstead::api::Workspace> = Api::namespaced(f.client.clone(), &other);
+    let meddle = json!({"spec": {"image": "i:bad"}});
+    there
+        .patch("far", &PatchParams::default(), &Patch::Merge(&meddle))
+        .await
+        .unwrap();
+    // The fixture watches its own namespace only: a change of the one beside it is what starts the pass.
+    edit(&f, "meddler", json!({"spec": {"image": "i:bad"}})).await;
+    until_image(&f, "i:1").await;
+    let status = f.until_reason("PartiallyApplied").await;
+    assert_eq!(codes(&status), ["GS213"]);
+    assert_eq!(there.get("far").await.unwrap().spec.image, "i:bad");
+    assert_eq!(f.server.requests().len(), fetches, "nothing was fetched");
     running.stop().await;
 }
 

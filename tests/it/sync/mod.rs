@@ -1,7 +1,9 @@
 //! GitSync's pass against a real API server and a real Git server.
 
 mod apply;
+mod claims;
 mod crash;
+mod deletion;
 mod drift;
 mod prune;
 mod remote;
@@ -12,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -86,6 +88,23 @@ impl Fixture {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// Pushes a file for each of these Workspaces; gives the commit.
+    pub fn push(&self, names: &[&str]) -> String {
+        let mut change = self.repository.change();
+        for name in names {
+            change = change.file(&format!("{name}.yaml"), workspace(name, "i:1"));
+        }
+        change.commit()
+    }
+
+    /// Changes a Workspace by hand.
+    pub async fn edit(&self, name: &str, changes: Value) {
+        self.workspaces()
+            .patch(name, &PatchParams::default(), &Patch::Merge(&changes))
+            .await
+            .unwrap();
+    }
+
     /// Creates the GitSync with these fields of spec beside the URL.
     pub async fn create(&self, spec: Value) -> GitSync {
         let mut whole = json!({"url": self.repository.url(), "interval": "1h"});
@@ -152,9 +171,19 @@ impl Fixture {
 
     /// Waits for a status of the current generation.
     pub async fn until(&self, what: &str, fits: impl Fn(&GitSyncStatus) -> bool) -> GitSyncStatus {
+        self.until_of(NAME, what, fits).await
+    }
+
+    /// The same of another GitSync.
+    pub async fn until_of(
+        &self,
+        name: &str,
+        what: &str,
+        fits: impl Fn(&GitSyncStatus) -> bool,
+    ) -> GitSyncStatus {
         let last = std::sync::Mutex::new(String::new());
         let waited = eventually(what, || async {
-            let gitsync = self.gitsyncs().get(NAME).await.unwrap();
+            let gitsync = self.gitsyncs().get(name).await.unwrap();
             let status = gitsync.status.unwrap_or_default();
             *last.lock().unwrap() = format!("{status:#?}");
             let current = status.observed_generation == gitsync.metadata.generation;
@@ -186,6 +215,27 @@ impl Fixture {
     /// Starts the controller. Everything that it asks the API server goes through the fixture's faults.
     pub fn start(&self) -> Running {
         self.start_in("workstead-system")
+    }
+
+    /// Creates the GitSync with these fields, starts the controller, and waits until it has applied a commit.
+    pub async fn start_at(&self, commit: &str, spec: Value) -> Running {
+        self.create(spec).await;
+        let running = self.start();
+        self.until_applied(commit).await;
+        running
+    }
+
+    /// Waits until no pass is on its way: nothing was asked for a moment.
+    pub async fn settle(&self) {
+        let mut mark = self.faults.mark();
+        loop {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            let calls = self.faults.calls_since(mark);
+            if calls.iter().all(|call| call.is_watch()) {
+                return;
+            }
+            mark = self.faults.mark();
+        }
     }
 
     /// Waits until the Git server was asked again.
@@ -269,6 +319,17 @@ impl Fixture {
     /// A namespace beside that of the fixture.
     pub async fn another_namespace(&self) -> String {
         self.plane.namespace("other").await.unwrap()
+    }
+
+    /// Lets another namespace accept the GitSync, or takes that back.
+    pub async fn let_in(&self, namespace: &str, accepted: bool) {
+        let key = accepted.then(|| format!("{}/{NAME}", self.namespace));
+        let body = json!({"metadata": {"annotations": {"workstead.dev/accept-gitsync": key}}});
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces
+            .patch(namespace, &PatchParams::default(), &Patch::Merge(&body))
+            .await
+            .unwrap();
     }
 
     /// Starts the controller as one that is installed in this namespace.

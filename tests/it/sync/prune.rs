@@ -1,26 +1,15 @@
 //! What is deleted, and what is never.
 
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::{Fixture, codes, condition, holds, workspace};
 
-async fn with_files(f: &Fixture, names: &[&str]) -> String {
-    let mut change = f.repository.change();
-    for name in names {
-        change = change.file(&format!("{name}.yaml"), workspace(name, "i:1"));
-    }
-    change.commit()
-}
-
 #[tokio::test]
 async fn a_file_that_leaves_takes_its_object_along() {
     let f = Fixture::new().await;
-    let first = with_files(&f, &["a", "b"]).await;
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let first = f.push(&["a", "b"]);
+    let running = f.start_at(&first, json!({})).await;
     let second = f.repository.change().delete("b.yaml").commit();
     f.sync().await;
     let status = f.until_applied(&second).await;
@@ -32,10 +21,8 @@ async fn a_file_that_leaves_takes_its_object_along() {
 #[tokio::test]
 async fn a_file_that_moves_deletes_nothing() {
     let f = Fixture::new().await;
-    let first = with_files(&f, &["a", "b"]).await;
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let first = f.push(&["a", "b"]);
+    let running = f.start_at(&first, json!({})).await;
     let uid = f.workspace("a").await.uid();
     let moved = f
         .repository
@@ -54,10 +41,8 @@ async fn a_file_that_moves_deletes_nothing() {
 #[tokio::test]
 async fn removing_everything_deletes_nothing_until_exactly_that_was_approved() {
     let f = Fixture::new().await;
-    let first = with_files(&f, &["a", "b", "c"]).await;
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let first = f.push(&["a", "b", "c"]);
+    let running = f.start_at(&first, json!({})).await;
     let emptied = f
         .repository
         .change()
@@ -116,10 +101,10 @@ async fn deletes_within_the_limit_pass_and_more_wait_while_the_rest_is_applied()
     let f = Fixture::new().await;
     let names: Vec<String> = (0..10).map(|n| format!("w{n}")).collect();
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
-    let first = with_files(&f, &all).await;
-    f.create(json!({"prune": {"maxDeletes": 2}})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let first = f.push(&all);
+    let running = f
+        .start_at(&first, json!({"prune": {"maxDeletes": 2}}))
+        .await;
     let within = f
         .repository
         .change()
@@ -157,9 +142,7 @@ async fn a_path_that_is_missing_deletes_nothing() {
         ("dev/a.yaml", &workspace("a", "i:1")),
         ("dev/b.yaml", &workspace("b", "i:1")),
     ]);
-    f.create(json!({"path": "dev"})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let running = f.start_at(&first, json!({"path": "dev"})).await;
     f.repository.change().delete("dev").file("x", "y").commit();
     f.sync().await;
     let status = f.until_reason("PathNotFound").await;
@@ -177,10 +160,8 @@ async fn a_path_that_is_missing_deletes_nothing() {
 #[tokio::test]
 async fn a_file_that_cannot_be_read_freezes_deletes_and_nothing_else() {
     let f = Fixture::new().await;
-    let first = with_files(&f, &["a", "b", "c", "d", "e", "f"]).await;
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let first = f.push(&["a", "b", "c", "d", "e", "f"]);
+    let running = f.start_at(&first, json!({})).await;
     f.repository
         .change()
         .file("a.yaml", "kind: [Workspace\n")
@@ -202,23 +183,17 @@ async fn a_file_that_cannot_be_read_freezes_deletes_and_nothing_else() {
 #[tokio::test]
 async fn only_what_still_carries_our_labels_is_deleted_and_annotations_keep_the_rest() {
     let f = Fixture::new().await;
-    let first = with_files(&f, &["a", "lost", "kept", "d", "e", "f"]).await;
-    f.create(json!({"prune": {"maxDeletes": "100%"}})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let first = f.push(&["a", "lost", "kept", "d", "e", "f"]);
+    let running = f
+        .start_at(&first, json!({"prune": {"maxDeletes": "100%"}}))
+        .await;
     running.stop().await;
-    let edit = async |name: &str, patch| {
-        f.workspaces()
-            .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
-            .await
-            .unwrap();
-    };
-    edit(
+    f.edit(
         "lost",
         json!({"metadata": {"labels": {"gitsync.workstead.dev/name": null}}}),
     )
     .await;
-    edit(
+    f.edit(
         "kept",
         json!({"metadata": {"annotations": {"workstead.dev/prune": "disabled"}}}),
     )
@@ -238,10 +213,8 @@ async fn only_what_still_carries_our_labels_is_deleted_and_annotations_keep_the_
 async fn a_lost_or_garbled_inventory_is_rebuilt_and_deletes_nothing_in_that_pass() {
     for garble in [false, true] {
         let f = Fixture::new().await;
-        let first = with_files(&f, &["a", "b", "c", "d", "e", "f"]).await;
-        f.create(json!({})).await;
-        let running = f.start();
-        f.until_applied(&first).await;
+        let first = f.push(&["a", "b", "c", "d", "e", "f"]);
+        let running = f.start_at(&first, json!({})).await;
         running.stop().await;
         f.lose_inventory(garble).await;
         let second = f.repository.change().delete("a.yaml").commit();
@@ -270,10 +243,8 @@ async fn a_lost_or_garbled_inventory_is_rebuilt_and_deletes_nothing_in_that_pass
 async fn a_delete_that_is_refused_stays_in_the_inventory_and_is_tried_again() {
     use workstead::testkit::faults::{Fault, When};
     let f = Fixture::new().await;
-    let first = with_files(&f, &["a", "b", "c", "d", "e", "f"]).await;
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let first = f.push(&["a", "b", "c", "d", "e", "f"]);
+    let running = f.start_at(&first, json!({})).await;
     f.faults.always(
         When::request(http::Method::DELETE, "workspaces"),
         Fault::Answer(403),
@@ -294,23 +265,15 @@ async fn a_delete_that_is_refused_stays_in_the_inventory_and_is_tried_again() {
 #[tokio::test]
 async fn an_object_that_somebodys_finalizer_holds_stays_in_the_inventory_until_it_is_gone() {
     let f = Fixture::new().await;
-    let first = with_files(&f, &["a", "b", "c", "d", "e", "f"]).await;
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let first = f.push(&["a", "b", "c", "d", "e", "f"]);
+    let running = f.start_at(&first, json!({})).await;
     let finalizers = |list: serde_json::Value| json!({"metadata": {"finalizers": list}});
-    let patch = async |body| {
-        f.workspaces()
-            .patch("a", &PatchParams::default(), &Patch::Merge(&body))
-            .await
-            .unwrap();
-    };
-    patch(finalizers(json!(["example.com/hold"]))).await;
+    f.edit("a", finalizers(json!(["example.com/hold"]))).await;
     f.repository.change().delete("a.yaml").commit();
     f.sync().await;
     assert!(f.workspace("a").await.metadata.deletion_timestamp.is_some());
     assert!(f.inventory().await.contains("_a_workstead.dev_Workspace"));
-    patch(finalizers(json!(null))).await;
+    f.edit("a", finalizers(json!(null))).await;
     f.until("a to leave the inventory", |status| {
         status.objects == Some(5)
     })
@@ -320,51 +283,58 @@ async fn an_object_that_somebodys_finalizer_holds_stays_in_the_inventory_until_i
 }
 
 #[tokio::test]
-async fn deleting_the_gitsync_keeps_its_objects_unless_its_policy_says_otherwise() {
-    for (policy, suspended, left) in [
-        (None, false, 2),
-        (Some("Delete"), true, 2),
-        (Some("Delete"), false, 0),
-    ] {
-        let f = Fixture::new().await;
-        let first = with_files(&f, &["a", "b"]).await;
-        let mut spec = json!({});
-        if let Some(policy) = policy {
-            spec["deletionPolicy"] = json!(policy);
-        }
-        f.create(spec).await;
-        let running = f.start();
-        f.until_applied(&first).await;
-        let gitsync = f.gitsyncs().get(super::NAME).await.unwrap();
-        assert_eq!(gitsync.finalizers().len(), usize::from(policy.is_some()));
-        let uid = gitsync.uid().unwrap();
-        assert!(f.state_path(&uid).is_dir());
-        if suspended {
-            f.change(json!({"spec": {"suspend": true}})).await;
-            f.until_reason("Suspended").await;
-        }
-        f.gitsyncs()
-            .delete(super::NAME, &Default::default())
-            .await
-            .unwrap();
-        f.until_gone().await;
-        assert_eq!(f.names().await.len(), left, "{policy:?} {suspended}");
-        // And the repository goes with it.
-        workstead::testkit::wait::eventually("the repository to be swept", || async {
-            (!f.state_path(&uid).exists()).then_some(())
-        })
-        .await;
-        running.stop().await;
+async fn a_nested_gitsync_that_deletes_its_objects_is_pruned_only_by_approval() {
+    let f = Fixture::new().await;
+    let inner = f.server.repository("inner");
+    inner.commit(&[
+        ("p.yaml", &workspace("p", "i:1")),
+        ("q.yaml", &workspace("q", "i:1")),
+    ]);
+    let nested = format!(
+        "apiVersion: workstead.dev/v1alpha1\nkind: GitSync\nmetadata:\n  name: nested\nspec:\n  url: {}\n  deletionPolicy: Delete\n",
+        inner.url()
+    );
+    let mut change = f.repository.change().file("nested.yaml", nested);
+    for name in ["a", "b", "c", "d", "e"] {
+        change = change.file(&format!("{name}.yaml"), workspace(name, "i:1"));
     }
+    let first = change.commit();
+    f.create(json!({"allowedKinds": ["Workspace", "GitSync"], "prune": {"maxDeletes": "100%"}}))
+        .await;
+    let running = f.start_in(&f.namespace);
+    f.until_applied(&first).await;
+    f.until_of("nested", "the nested one to apply", |status| {
+        holds(status, "Ready") && status.objects == Some(2)
+    })
+    .await;
+    f.repository.change().delete("nested.yaml").commit();
+    f.sync().await;
+    let status = f.until_reason("PruneBlocked").await;
+    let blocked = status.prune_blocked.unwrap();
+    assert!(
+        blocked.reason.contains("deletionPolicy"),
+        "{}",
+        blocked.reason
+    );
+    assert_eq!(f.names().await, ["a", "b", "c", "d", "e", "p", "q"]);
+    f.annotate("workstead.dev/approve-prune", &blocked.approval)
+        .await;
+    workstead::testkit::wait::eventually("the nested one to go", || async {
+        (f.names().await.len() == 5).then_some(())
+    })
+    .await;
+    f.until("all to be well", |status| holds(status, "Ready"))
+        .await;
+    running.stop().await;
 }
 
 #[tokio::test]
 async fn switching_pruning_off_keeps_everything_and_says_nothing_is_wrong() {
     let f = Fixture::new().await;
-    let first = with_files(&f, &["a", "b", "c"]).await;
-    f.create(json!({"prune": {"enabled": false}})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let first = f.push(&["a", "b", "c"]);
+    let running = f
+        .start_at(&first, json!({"prune": {"enabled": false}}))
+        .await;
     let second = f
         .repository
         .change()

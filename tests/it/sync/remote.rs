@@ -23,9 +23,7 @@ async fn refused_credentials_keep_the_last_revision_and_a_corrected_secret_recov
     let first = f.repository.commit(&[("a.yaml", &workspace("a", "i:1"))]);
     let mut spec = quick();
     spec["secretRef"] = json!({"name": "git"});
-    f.create(spec).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let running = f.start_at(&first, spec).await;
     f.secret("git", &[("username", "alice"), ("password", "w0rd-canary")])
         .await;
     let second = f.repository.commit(&[("a.yaml", &workspace("a", "i:2"))]);
@@ -111,8 +109,9 @@ async fn a_server_that_says_nothing_is_given_up_and_another_gitsync_does_not_wai
         status.last_applied_revision,
         Some(format!("main@sha1:{first}"))
     );
-    f.server.heal();
+    // Before the server speaks again: the next try finds it, and after that there is none for an hour.
     let second = f.repository.commit(&[("a.yaml", &workspace("a", "i:2"))]);
+    f.server.heal();
     f.until_applied(&second).await;
     running.stop().await;
 }
@@ -150,8 +149,8 @@ async fn a_server_that_is_down_at_the_start_is_waited_for() {
     let running = f.start();
     let status = f.until_reason("FetchTimeout").await;
     assert_eq!(status.last_applied_revision, None);
-    f.server.heal();
     let first = f.repository.commit(&[("a.yaml", &workspace("a", "i:1"))]);
+    f.server.heal();
     f.until_applied(&first).await;
     running.stop().await;
 }
@@ -184,9 +183,7 @@ async fn a_rewritten_history_is_followed_and_told_until_the_next_descendant() {
     let f = Fixture::new().await;
     let first = f.repository.commit(&[("a.yaml", &workspace("a", "i:1"))]);
     let second = f.repository.commit(&[("a.yaml", &workspace("a", "i:2"))]);
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&second).await;
+    let running = f.start_at(&second, json!({})).await;
     let other = f
         .repository
         .change()
@@ -253,9 +250,7 @@ async fn a_changed_spec_acts_at_once_and_a_pushed_commit_arrives_by_the_interval
 async fn both_annotations_that_ask_for_a_pass_are_echoed() {
     let f = Fixture::new().await;
     let first = f.repository.commit(&[("a.yaml", &workspace("a", "i:1"))]);
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let running = f.start_at(&first, json!({})).await;
     f.sync().await;
     f.annotate("reconcile.fluxcd.io/requestedAt", "by flux")
         .await;

@@ -14,9 +14,7 @@ async fn a_reported_push_is_applied_well_within_a_second() {
         ("a.yaml", &workspace("a", "i:0")),
         ("b.yaml", &workspace("b", "i:0")),
     ]);
-    f.create(json!({})).await;
-    let running = f.start();
-    f.until_applied(&first).await;
+    let running = f.start_at(&first, json!({})).await;
     let mut took = Vec::new();
     for n in 1..=15 {
         let image = format!("i:{n}");

@@ -259,10 +259,51 @@ async fn a_token_that_was_exchanged_makes_the_old_path_unknown() {
     let hooks = receive(&fixture).await;
     until_served(&hooks, &path).await;
     fixture.secret("hook", &[("token", "a new token")]).await;
+    assert_eq!(requested(&fixture).await, None);
     let old = post(hooks.address, &path, &signed(TOKEN, b"{}"), b"{}").await;
     assert_eq!(old, 404);
+    let asked = requested(&fixture).await;
+    assert!(asked.is_some(), "the leader is asked to look again");
     let new = post(hooks.address, &path, &signed("a new token", b"{}"), b"{}").await;
     assert_eq!(new, 404, "the new token has a path of its own");
+}
+
+#[tokio::test]
+async fn a_report_to_the_path_of_an_exchanged_token_makes_the_status_name_the_new_one() {
+    let fixture = Fixture::new().await;
+    fixture
+        .repository
+        .commit(&[("a.yaml", &workspace("a", "i:1"))]);
+    fixture.secret("hook", &[("token", TOKEN)]).await;
+    fixture
+        .create(json!({"webhook": {"secretRef": {"name": "hook"}}}))
+        .await;
+    let running = fixture.start();
+    let hooks = receive(&fixture).await;
+    let path = |token: &str| hook_path(&fixture.namespace, NAME, token.as_bytes()).unwrap();
+    let told = async |path: &str| {
+        let what = format!("the status to name {path}");
+        let fits = |status: &workstead::api::gitsync::GitSyncStatus| {
+            status.webhook_path.as_deref() == Some(path)
+        };
+        fixture.until(&what, fits).await;
+        until_served(&hooks, path).await;
+    };
+    told(&path(TOKEN)).await;
+    let fetches = fixture.server.requests().len();
+    fixture.secret("hook", &[("token", "a new token")]).await;
+    let old = post(hooks.address, &path(TOKEN), &signed(TOKEN, b"{}"), b"{}").await;
+    assert_eq!(old, 404);
+    told(&path("a new token")).await;
+    assert_eq!(
+        fixture.server.requests().len(),
+        fetches,
+        "the old path fetches nothing any more"
+    );
+    let headers = signed("a new token", b"{}");
+    let new = post(hooks.address, &path("a new token"), &headers, b"{}").await;
+    assert_eq!(new, 202);
+    running.stop().await;
 }
 
 #[tokio::test]

@@ -1,15 +1,25 @@
 //! The Workspace controller against a real API server and a real controller-manager: Deployments make pods, owners take
 //! their dependants along. What a kubelet does, the test does.
 
-mod faults;
+mod blocked;
+mod cluster;
+mod conflicts;
+mod converge;
+mod deletion;
+mod events;
+pub mod faults;
 mod limits;
+mod one_pod;
 mod repair;
+mod rollback;
 mod scale;
 mod start;
 mod states;
 mod takeover;
+mod tools;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
@@ -21,7 +31,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
-use workstead::api::workspace::{ActualState, WorkspaceStatus};
+use workstead::api::workspace::{ActualState, Cause, Failure, WorkspaceStatus};
 use workstead::api::{Workspace, WorkspaceClass};
 use workstead::controllers::{ControllerConfig, Parts};
 use workstead::testkit::ControlPlane;
@@ -62,7 +72,11 @@ impl World {
     }
 
     pub async fn with_class(prefix: &str, class: Value) -> Self {
-        let plane = plane().await;
+        Self::on(plane().await, prefix, class).await
+    }
+
+    /// On another control plane.
+    pub async fn on(plane: &ControlPlane, prefix: &str, class: Value) -> Self {
         let namespace = plane.namespace(prefix).await.unwrap();
         let faults = Faults::new();
         let world = Self {
@@ -94,7 +108,10 @@ impl World {
     }
 
     pub fn config(&self, identity: &str) -> ControllerConfig {
-        mk_config(&self.namespace, identity)
+        let mut config = mk_config(&self.namespace, identity);
+        // Long enough for a machine that runs many of these at once: who takes over here was let go or is the same.
+        config.lease.duration = Duration::from_secs(15);
+        config
     }
 
     /// Starts a controller whose calls go through the faults.
@@ -128,6 +145,12 @@ impl World {
             .create(&PostParams::default(), &workspace)
             .await
             .unwrap()
+    }
+
+    /// Sets the desired state of a Workspace.
+    pub async fn want(&self, name: &str, desired: &str) -> Workspace {
+        self.change(name, json!({"spec": {"desiredState": desired}}))
+            .await
     }
 
     /// Changes fields of a Workspace.
@@ -173,7 +196,7 @@ impl World {
             fits.then_some(status)
         });
         // Twenty seconds, not the sixty of the kit: and a failure that shows what was there instead.
-        match tokio::time::timeout(std::time::Duration::from_secs(20), asked).await {
+        match tokio::time::timeout(Duration::from_secs(20), asked).await {
             Ok(status) => status,
             Err(_) => panic!(
                 "{name}: waited in vain for {what}; last: {:#?}",
@@ -187,6 +210,14 @@ impl World {
             status.actual_state == Some(state)
         })
         .await
+    }
+
+    /// Waits until it failed for this reason.
+    pub async fn until_failed(&self, name: &str, cause: Cause) -> Failure {
+        let status = self.until_state(name, ActualState::Failed).await;
+        let failure = status.failure.expect("what failed says why");
+        assert_eq!(failure.cause, cause, "{failure:?}");
+        failure
     }
 
     /// The pods of a Workspace that are not on their way out.
@@ -236,7 +267,7 @@ impl World {
                         let _ = kubelet.report(&pod.name_any(), &PodStep::Ready).await;
                     }
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
         tasks
@@ -249,14 +280,6 @@ impl World {
             ..self.config("one")
         };
         self.start_with(config, Parts::default())
-    }
-
-    /// Waits until a state is reached, for long.
-    pub async fn reaches(&self, name: &str, state: ActualState) {
-        eventually("a state", || async {
-            (self.status(name).await.actual_state == Some(state)).then_some(())
-        })
-        .await;
     }
 
     /// All children, without what differs from run to run.
@@ -275,7 +298,7 @@ impl World {
     pub async fn settle(&self) {
         let mut mark = self.faults.mark();
         loop {
-            tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+            tokio::time::sleep(Duration::from_millis(400)).await;
             if writes_since(&self.faults, mark).is_empty() {
                 return;
             }
@@ -312,7 +335,7 @@ where
 }
 
 /// Takes away what differs from run to run.
-fn strip(value: &mut Value) {
+pub fn strip(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for key in [

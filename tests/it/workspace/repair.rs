@@ -183,3 +183,77 @@ async fn a_deleted_workspace_takes_its_children_along_but_not_its_volume() {
     assert_eq!(claims.get("dev-home").await.unwrap().uid(), old.uid());
     process.stop().await.unwrap();
 }
+
+const OUR_LABELS: [&str; 3] = [
+    "app.kubernetes.io/managed-by",
+    "workstead.dev/workspace",
+    "workstead.dev/workspace-uid",
+];
+
+/// Takes a label away, or puts another value on it.
+async fn set_label<K>(world: &World, name: &str, label: &str, value: Option<&str>)
+where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug,
+{
+    let patch = json!({"metadata": {"labels": {label: value}}});
+    world
+        .api::<K>()
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn labels_that_are_edited_by_hand_are_put_right_and_nothing_restarts() {
+    let world = World::new("labels").await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    let pod = world.pod("dev", None).await;
+    world.settle().await;
+    let wanted = world.children().await;
+    for label in OUR_LABELS {
+        for value in [None, Some("other")] {
+            set_label::<Deployment>(&world, "dev", label, value).await;
+            set_label::<NetworkPolicy>(&world, "dev", label, value).await;
+            set_label::<ServiceAccount>(&world, "dev", label, value).await;
+            set_label::<Service>(&world, "ws-dev", label, value).await;
+            set_label::<ControllerRevision>(&world, "dev-1", label, value).await;
+            let what = format!("{label} to be what it was before it was {value:?}");
+            until_same(&world, &wanted, &what).await;
+            assert_eq!(world.pod("dev", None).await, pod);
+        }
+    }
+    world.settle().await;
+    let status = world.until_state("dev", ActualState::Running).await;
+    assert_eq!(status.failure, None);
+    assert_eq!(world.pod("dev", None).await, pod);
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_termination_takes_along_what_lost_our_labels() {
+    let world = World::new("bare").await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    world.settle().await;
+    // While nobody looks, so that they are not put right before.
+    process.stop().await.unwrap();
+    for label in OUR_LABELS {
+        set_label::<Deployment>(&world, "dev", label, None).await;
+        set_label::<Service>(&world, "ws-dev", label, None).await;
+        set_label::<ControllerRevision>(&world, "dev-1", label, None).await;
+    }
+    world.want("dev", "Terminated").await;
+    let process = world.start();
+    world.until_state("dev", ActualState::Terminated).await;
+    let deployments = world.api::<Deployment>();
+    assert!(deployments.get_opt("dev").await.unwrap().is_none());
+    let services = world.api::<Service>();
+    assert!(services.get_opt("ws-dev").await.unwrap().is_none());
+    let pins = world.api::<ControllerRevision>();
+    assert!(pins.get_opt("dev-1").await.unwrap().is_none());
+    process.stop().await.unwrap();
+}

@@ -1,5 +1,7 @@
 //! From created to Running.
 
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use workstead::api::workspace::{ActualState, StartStep};
 use workstead::testkit::faults::lines;
@@ -41,6 +43,28 @@ async fn a_workspace_starts_with_few_writes_and_an_idle_pass_writes_nothing() {
         world.status("dev").await.actual_state,
         Some(ActualState::Running)
     );
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_storage_class_that_the_cluster_fills_in_later_is_no_reason_to_write() {
+    let world = World::new("late-class").await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    world.settle().await;
+    let mark = world.faults.mark();
+    let claims = world.api::<PersistentVolumeClaim>();
+    let chosen = Patch::Merge(json!({"spec": {"storageClassName": "late"}}));
+    let params = PatchParams::default();
+    claims.patch("dev-home", &params, &chosen).await.unwrap();
+    world
+        .change(
+            "dev",
+            json!({"metadata": {"annotations": {"example.com/touched": "1"}}}),
+        )
+        .await;
+    world.settle().await;
+    assert_eq!(lines(&writes_since(&world.faults, mark)), "");
     process.stop().await.unwrap();
 }
 

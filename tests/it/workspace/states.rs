@@ -18,9 +18,7 @@ async fn a_stopped_workspace_has_no_pod_keeps_its_volume_and_starts_again() {
     let process = world.start();
     world.run("dev", json!({})).await;
     let first = world.pod("dev", None).await;
-    world
-        .change("dev", json!({"spec": {"desiredState": "Stopped"}}))
-        .await;
+    world.want("dev", "Stopped").await;
     let status = world.until_state("dev", ActualState::Stopped).await;
     let ready = status
         .conditions
@@ -42,9 +40,7 @@ async fn a_stopped_workspace_has_no_pod_keeps_its_volume_and_starts_again() {
     );
     world.settle().await;
     let mark = world.faults.mark();
-    world
-        .change("dev", json!({"spec": {"desiredState": "Running"}}))
-        .await;
+    world.want("dev", "Running").await;
     let second = world.pod("dev", Some(&first)).await;
     world
         .kubelet
@@ -117,12 +113,8 @@ async fn a_pod_that_does_not_go_makes_the_stop_stuck_and_is_never_forced() {
     world.run("dev", json!({})).await;
     let pod = world.pod("dev", None).await;
     world.kubelet.bind(&pod, &world.namespace).await.unwrap();
-    world
-        .change("dev", json!({"spec": {"desiredState": "Stopped"}}))
-        .await;
-    let status = world.until_state("dev", ActualState::Failed).await;
-    let failure = status.failure.unwrap();
-    assert_eq!(failure.cause, Cause::StopStuck);
+    world.want("dev", "Stopped").await;
+    let failure = world.until_failed("dev", Cause::StopStuck).await;
     assert!(
         failure.next_step.contains(&world.namespace),
         "it names the node: {failure:?}"
@@ -138,13 +130,39 @@ async fn a_pod_that_does_not_go_makes_the_stop_stuck_and_is_never_forced() {
 }
 
 #[tokio::test]
+async fn a_termination_is_stuck_when_its_own_stopping_timer_is_over() {
+    let world = World::new("ending").await;
+    mk_node(world.client.clone(), &world.namespace)
+        .await
+        .unwrap();
+    let process = world.start();
+    // The default is two minutes, for which nobody here would wait.
+    world
+        .run("dev", json!({"timeouts": {"stopping": "2s"}}))
+        .await;
+    let pod = world.pod("dev", None).await;
+    world.kubelet.bind(&pod, &world.namespace).await.unwrap();
+    world.want("dev", "Terminated").await;
+    let status = world
+        .until("dev", "the timer to be over", |s| s.failure.is_some())
+        .await;
+    assert_eq!(status.actual_state, Some(ActualState::Terminating));
+    assert_eq!(status.failure.unwrap().cause, Cause::StopStuck);
+    world
+        .kubelet
+        .remove_pods("workstead.dev/workspace=dev")
+        .await
+        .unwrap();
+    world.until_state("dev", ActualState::Terminated).await;
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_terminated_workspace_keeps_its_volume_and_is_never_revived() {
     let world = World::new("terminated").await;
     let process = world.start();
     world.run("dev", json!({})).await;
-    world
-        .change("dev", json!({"spec": {"desiredState": "Terminated"}}))
-        .await;
+    world.want("dev", "Terminated").await;
     let status = world.until_state("dev", ActualState::Terminated).await;
     let volume = status.volume.unwrap();
     assert!(volume.retained && volume.name == "dev-home", "{volume:?}");
@@ -152,9 +170,7 @@ async fn a_terminated_workspace_keeps_its_volume_and_is_never_revived() {
     assert_eq!(left, ["PersistentVolumeClaim dev-home"]);
     world.settle().await;
     let mark = world.faults.mark();
-    world
-        .change("dev", json!({"spec": {"desiredState": "Running"}}))
-        .await;
+    world.want("dev", "Running").await;
     world
         .until("dev", "the change to be seen", |s| {
             s.actual_state == Some(ActualState::Terminated)
@@ -166,6 +182,10 @@ async fn a_terminated_workspace_keeps_its_volume_and_is_never_revived() {
             .iter()
             .all(|call| call.subresource() == "status")
     );
+    let status = world.status("dev").await;
+    let ready = status.conditions.iter().find(|c| c.type_ == "Ready");
+    let message = &ready.unwrap().message;
+    assert!(message.contains("Terminated is final"), "{message}");
     process.stop().await.unwrap();
 }
 
@@ -174,9 +194,7 @@ async fn where_the_class_deletes_volumes_a_terminated_workspace_leaves_nothing()
     let world = World::with_class("delete", json!({"storage": {"retention": "Delete"}})).await;
     let process = world.start();
     world.run("dev", json!({})).await;
-    world
-        .change("dev", json!({"spec": {"desiredState": "Terminated"}}))
-        .await;
+    world.want("dev", "Terminated").await;
     let status = world.until_state("dev", ActualState::Terminated).await;
     assert_eq!(status.volume, None);
     assert!(world.children().await.is_empty());
@@ -187,6 +205,38 @@ async fn where_the_class_deletes_volumes_a_terminated_workspace_leaves_nothing()
         world.children().await.is_empty().then_some(())
     })
     .await;
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_class_that_is_edited_later_deletes_no_volume_of_a_terminated_workspace() {
+    let world = World::new("later").await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    world.want("dev", "Terminated").await;
+    world.until_state("dev", ActualState::Terminated).await;
+    world.settle().await;
+    let mark = world.faults.mark();
+    world
+        .set_class(&world.class, json!({"storage": {"retention": "Delete"}}))
+        .await;
+    // Until the controller knows the edit: what is terminated under it leaves nothing.
+    world.run("other", json!({})).await;
+    world.want("other", "Terminated").await;
+    world.until_state("other", ActualState::Terminated).await;
+    let touch = json!({"metadata": {"annotations": {"example.com/touch": "1"}}});
+    world.change("dev", touch).await;
+    world.settle().await;
+    let left: Vec<String> = world.children().await.into_keys().collect();
+    assert_eq!(left, ["PersistentVolumeClaim dev-home"]);
+    let volume = world.status("dev").await.volume.unwrap();
+    assert!(volume.retained, "{volume:?}");
+    let deleted: Vec<String> = writes_since(&world.faults, mark)
+        .iter()
+        .filter(|call| call.method == "DELETE" && call.name() == "dev-home")
+        .map(|call| call.line())
+        .collect();
+    assert_eq!(deleted, Vec::<String>::new());
     process.stop().await.unwrap();
 }
 
@@ -203,9 +253,7 @@ async fn a_crashing_command_shows_its_log_and_recovers_by_itself() {
         restarts: 2,
     };
     world.kubelet.report(&pod, &crash).await.unwrap();
-    let status = world.until_state("dev", ActualState::Failed).await;
-    let failure = status.failure.unwrap();
-    assert_eq!(failure.cause, Cause::CrashLoop);
+    let failure = world.until_failed("dev", Cause::CrashLoop).await;
     assert!(
         failure.evidence.contains("no such file: config.yaml"),
         "{failure:?}"

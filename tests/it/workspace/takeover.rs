@@ -69,9 +69,7 @@ async fn of_two_controllers_only_the_one_with_the_lease_writes() {
     let mark = world.faults.mark();
     until_leading(&second).await;
     until_passed(&second).await;
-    world
-        .change("dev", json!({"spec": {"desiredState": "Stopped"}}))
-        .await;
+    world.want("dev", "Stopped").await;
     world.until_state("dev", ActualState::Stopped).await;
     assert!(!writes_since(&beside, 0).is_empty());
     assert_eq!(

@@ -16,6 +16,7 @@ fn applied(revision: &str) -> Applied {
         blocked: None,
         history: History::Descends,
         fights: Vec::new(),
+        waiting: Vec::new(),
     }
 }
 
@@ -124,15 +125,26 @@ fn a_failed_fetch_keeps_the_applied_revision_and_recovers() {
 }
 
 #[test]
-fn errors_are_capped_and_counted_and_their_messages_cut() {
+fn errors_are_capped_and_counted_and_their_texts_cut() {
     let mut bad = applied("main@sha1:a");
     bad.errors = (0..120)
-        .map(|_| SourceError::new(Code::SchemaInvalid, "ä".repeat(2000)))
+        .map(|_| {
+            SourceError::new(Code::SchemaInvalid, "ä".repeat(2000))
+                .in_file("f".repeat(5000))
+                .of("o".repeat(5000))
+        })
         .collect();
     let status = after(&GitSyncStatus::default(), Ending::Applied(bad));
     assert_eq!(status.errors.len(), MAX_ERRORS);
     assert_eq!(status.error_count, Some(120));
-    assert!(status.errors.iter().all(|e| e.message.len() <= MAX_MESSAGE));
+    for error in &status.errors {
+        let texts = [
+            Some(&error.message),
+            error.file.as_ref(),
+            error.object.as_ref(),
+        ];
+        assert!(texts.iter().all(|text| text.unwrap().len() <= MAX_MESSAGE));
+    }
     assert!(
         condition(&status, "Stalled").is_some(),
         "only a commit helps"
@@ -148,6 +160,68 @@ fn one_error_that_is_retried_keeps_it_reconciling() {
     ];
     let status = after(&GitSyncStatus::default(), Ending::Applied(bad));
     assert!(condition(&status, "Reconciling").is_some());
+}
+
+#[test]
+fn what_waits_for_a_delete_keeps_it_reconciling_and_is_named() {
+    let mut waits = applied("main@sha1:a");
+    waits.waiting = (0..7).map(|n| format!("Workspace team/w{n}")).collect();
+    let status = after(&GitSyncStatus::default(), Ending::Applied(waits.clone()));
+    let reconciling = condition(&status, "Reconciling").expect("it goes on by itself");
+    assert_eq!(reconciling.reason, "WaitingForDeletion");
+    assert!(
+        reconciling
+            .message
+            .contains("Workspace team/w4; and 2 more")
+    );
+    // Beside an error that only a commit can mend, too.
+    waits.errors = vec![SourceError::new(Code::SchemaInvalid, "because")];
+    let status = after(&status, Ending::Applied(waits.clone()));
+    let reconciling = condition(&status, "Reconciling").expect("it goes on by itself");
+    assert_eq!(reconciling.reason, "PartiallyApplied");
+    assert!(reconciling.message.contains("7 objects"));
+    waits.waiting.clear();
+    let status = after(&status, Ending::Applied(waits));
+    assert!(condition(&status, "Stalled").is_some());
+}
+
+#[test]
+fn a_deletion_that_takes_long_names_what_holds_it_and_the_way_out() {
+    let deleting = Deleting {
+        going: vec!["Workspace team/a, which finalizer x/y holds".into()],
+        errors: vec![SourceError::new(Code::PruneFailed, "refused")],
+        left: Vec::new(),
+    };
+    let status = after(&GitSyncStatus::default(), Ending::Deleting(deleting));
+    let message = &condition(&status, "Reconciling")
+        .expect("it goes on")
+        .message;
+    for part in [
+        "Workspace team/a, which finalizer x/y holds",
+        "GS403 PruneFailed: refused",
+        "spec.deletionPolicy: Orphan",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(status.error_count, Some(1));
+}
+
+#[test]
+fn a_fight_is_still_told_after_a_pass_that_failed_or_did_nothing() {
+    let mut fights = applied("main@sha1:a");
+    fights.fights = vec!["Workspace team/a: spec.image changed by x".into()];
+    fights.errors = vec![SourceError::new(Code::FightDetected, "because")];
+    let fought = after(&GitSyncStatus::default(), Ending::Applied(fights));
+    for ending in [
+        Ending::Failed(failed(Code::ApiUnavailable)),
+        Ending::Suspended,
+    ] {
+        let status = after(&fought, ending);
+        let kept = condition(&status, "FightDetected").expect("it was not looked at again");
+        assert!(kept.message.contains("spec.image"));
+    }
+    let settled = after(&fought, Ending::Applied(applied("main@sha1:a")));
+    assert!(condition(&settled, "FightDetected").is_none());
 }
 
 #[test]
@@ -185,14 +259,14 @@ fn history_has_one_entry_a_commit_and_five_commits() {
 #[test]
 fn a_blocked_prune_stalls_and_says_how_to_approve() {
     let mut pass = applied("main@sha1:a");
-    pass.blocked = Some(crate::api::gitsync::PruneBlocked {
+    pass.blocked = Some(Box::new(crate::api::gitsync::PruneBlocked {
         commit: "a".into(),
         digest: "d".into(),
         count: 2,
         objects: vec![],
         reason: "the tree holds no objects".into(),
         approval: "a/d".into(),
-    });
+    }));
     pass.errors = vec![
         SourceError::new(Code::PruneBlocked, "x"),
         SourceError::new(Code::ApplyForbidden, "y"),

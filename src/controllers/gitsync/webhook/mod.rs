@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,11 +28,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::limit::Limits;
-pub use self::signature::hook_path;
-use self::signature::{Check, PATH_PREFIX};
+use self::signature::PATH_PREFIX;
+pub use self::signature::{Check, hook_path};
 use super::requests::Requests;
 use crate::api::GitSync;
 use crate::controllers::cache::Key;
+use crate::controllers::guard::{Guarded, Sentinel};
 use crate::model::clock::Clock;
 use crate::model::names::{GITSYNC_MANAGER, RECONCILE_REQUESTED_ANNOTATION};
 
@@ -52,7 +53,7 @@ pub const TOKEN_KEY: &str = "token";
 /// What the receiver needs.
 pub struct Receiver {
     /// The GitSyncs that it serves.
-    pub gitsyncs: Api<GitSync>,
+    pub gitsyncs: Api<Guarded<GitSync>>,
     /// Reads the one Secret that a report is checked against. May write annotations on a standby replica.
     pub client: Client,
     /// Where reports go.
@@ -71,9 +72,19 @@ struct State {
 /// Serves reports until cancelled, then ends the open ones. Runs on every replica, whoever leads.
 pub async fn serve(listener: TcpListener, receiver: Receiver, token: CancellationToken) {
     let (gitsyncs, writer) = reflector::store();
+    // The controller of the leader tells of those that can't be read.
+    let sentinel = Sentinel::silent("GitSync");
+    let known = gitsyncs.clone();
     let watched = watcher(receiver.gitsyncs.clone(), watcher::Config::default())
         .default_backoff()
-        .modify(|gitsync| gitsync.managed_fields_mut().clear())
+        .try_filter_map(move |event| {
+            let before = |key: &Key| {
+                let found = known.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
+                Some(Arc::unwrap_or_clone(found))
+            };
+            std::future::ready(Ok(sentinel.sift(event, before)))
+        })
+        .modify(|gitsync: &mut GitSync| gitsync.managed_fields_mut().clear())
         .reflect(writer)
         .for_each(|event| async move {
             if let Err(error) = event {
@@ -208,6 +219,11 @@ async fn report(state: &State, request: Request<Incoming>) -> Result<Key, Refusa
     let token = fetch_token(&state.receiver.client, &gitsync, &key).await?;
     // The status may be older than the Secret: the path must be that of the token in force.
     if hook_path(&key.namespace, &key.name, &token).as_deref() != Some(request.uri().path()) {
+        // The token was exchanged since. Nobody may watch Secrets, so this is what shows it: the next pass writes the new
+        // path into the status. Whoever calls knew the old one, and the limit above holds.
+        if !state.receiver.requests.ask_look(key.clone()) {
+            annotate(&state.receiver, &key).await?;
+        }
         return Err(Refusal::UnknownPath);
     }
     check(request, &token).await?;
@@ -285,6 +301,11 @@ async fn hand_on(receiver: &Receiver, key: &Key) -> Result<(), Refusal> {
     if receiver.requests.ask_fetch(key.clone()) {
         return Ok(());
     }
+    annotate(receiver, key).await
+}
+
+/// Asks the controller that leads elsewhere for a pass.
+async fn annotate(receiver: &Receiver, key: &Key) -> Result<(), Refusal> {
     let gitsyncs: Api<GitSync> = Api::namespaced(receiver.client.clone(), &key.namespace);
     let patch = Patch::Merge(serde_json::json!({
         "metadata": { "annotations": {

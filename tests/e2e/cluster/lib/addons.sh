@@ -13,7 +13,7 @@ addons_render() {
 
 addons_apply() {
   # kube-system is made by the API server a moment after it is ready.
-  wait_until 10 "namespace kube-system" kubectl_admin get namespace kube-system || node_failed kube-apiserver
+  wait_until 30 "namespace kube-system" kubectl_admin get namespace kube-system || node_failed kube-apiserver
   addons_render | kubectl_admin apply --server-side --force-conflicts --field-manager workstead-cluster -f - \
     >"$STATE/log/addons.log" 2>&1 || node_failed addons kube-apiserver
 }

@@ -9,7 +9,7 @@ unit_spec() {
   local version=k8s.io/component-base/version
   module=$1 cgo=0 tags='' ldflags='-s -w'
   case "$1" in
-    control-plane | kubelet)
+    control-plane | kubelet | kubectl)
       module=kubernetes
       # Without a version the server calls itself v0.0.0, and every check of skew goes astray.
       ldflags+=" -X $version.gitVersion=$KUBERNETES_VERSION -X $version.gitMajor=1 -X $version.gitMinor=36"
@@ -21,6 +21,10 @@ unit_spec() {
       packages=(go.etcd.io/etcd/server/v3
         k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kubectl})
       binaries=(etcd kube-apiserver kube-controller-manager kubectl)
+      ;;
+    kubectl)
+      packages=(k8s.io/kubernetes/cmd/kubectl)
+      binaries=(kubectl)
       ;;
     kubelet)
       packages=(k8s.io/kubernetes/cmd/{kube-scheduler,kubelet,kube-proxy})
@@ -53,9 +57,11 @@ units_of() {
   case "$1" in
     control-plane) echo control-plane ;;
     node) echo control-plane kubelet containerd runc coredns ;;
+    # For a cluster of the user's, which needs nothing else of ours.
+    kubectl) echo kubectl ;;
     helm) echo helm ;;
     all) echo control-plane kubelet containerd runc coredns helm ;;
-    *) die "no group '$1' to build" "Groups: control-plane, node, helm, all." ;;
+    *) die "no group '$1' to build" "Groups: control-plane, node, kubectl, helm, all." ;;
   esac
 }
 
@@ -131,6 +137,6 @@ build_groups() {
 }
 
 build_path() {
-  [ $# -eq 1 ] || die "usage: cluster path control-plane|node|helm"
+  [ $# -eq 1 ] || die "usage: cluster path control-plane|node|kubectl|helm"
   build_groups "$1"
 }

@@ -154,7 +154,8 @@ conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeou
 YAML
 }
 
-# Who did what, without bodies. Reads and heartbeats of Kubernetes's own programs are left out.
+# Who did what, without bodies; but for what our controller writes where only tests are, who look there for what must not
+# be in it. Reads and heartbeats of Kubernetes's own programs are left out.
 config_audit() {
   cat <<'YAML'
 apiVersion: audit.k8s.io/v1
@@ -179,8 +180,15 @@ rules:
   - level: None
     users: ["system:apiserver"]
     resources: [{group: coordination.k8s.io, resources: [leases]}]
-  - level: Metadata
 YAML
+  [ -z "$EPHEMERAL" ] || cat <<'YAML'
+  - level: Metadata
+    resources: [{group: "", resources: [secrets]}]
+  - level: Request
+    users: ["system:serviceaccount:workstead-system:workstead-controller"]
+    verbs: [create, update, patch]
+YAML
+  echo '  - level: Metadata'
 }
 
 config_all() {

@@ -2,7 +2,7 @@
 # under the digest of what went into it.
 # shellcheck shell=bash
 
-IMAGES=(pause workstead workspace-debian workspace-tiny git-server)
+IMAGES=(pause workstead tools workspace-debian workspace-musl workspace-tiny editor-vscode editor-terminal git-server)
 DEBIAN_SUITE=bookworm
 DEBIAN_PACKAGES=bash,busybox-static,ca-certificates,curl,git,less,lighttpd,openssl,procps
 
@@ -36,6 +36,7 @@ image_make() {
     WORK=$CACHE/images/work
     rm -rf "$WORK"
     mkdir -p "$WORK/root"
+    [ "$name" != editor-vscode ] || step "making VS Code's image (its parts come from the network; two to three minutes, once)"
     "image_build_${name//-/_}"
     rm -rf "$WORK"
     say "    image $name made in $(seconds $(($(now_ms) - start)))"
@@ -57,8 +58,16 @@ image_inputs() {
   case "$1" in
     pause | workspace-tiny) files+=(/bin/busybox) ;;
     coredns) files+=("$(unit_folder coredns)/coredns") ;;
-    git-server) files+=("$CLUSTER_DIR"/images/git-server/*) ;;
+    editor-terminal) files+=(/bin/busybox "$CLUSTER_DIR"/images/editor-{terminal,vscode}/*) ;;
+    editor-vscode) files+=(/bin/busybox "$CLUSTER_DIR"/images/editor-vscode/*) ;;
+    workspace-musl) files+=(/bin/busybox "$CLUSTER_DIR"/images/{workspace-musl,tools}/build.sh) ;;
+    git-server) files+=("$CLUSTER_DIR"/images/git-server/* "$CLUSTER_DIR"/images/tools/build.sh) ;;
     workstead) workstead_binaries && files+=("$WORKSTEAD_BIN" "$SUPERVISOR_BIN") ;;
+    tools)
+      binaries_prepare
+      supervisor_binary
+      files+=("$SUPERVISOR_BIN" "$CLUSTER_DIR"/images/tools/*)
+      ;;
   esac
   IMAGE_DIGEST=$({
     echo "$1 $DEBIAN_SUITE $DEBIAN_PACKAGES"
@@ -145,46 +154,53 @@ image_build_workspace_debian() {
     "$debian" "$WORK/layer"
 }
 
-image_build_git_server() {
-  local debian
-  debian=$(debian_layer)
-  local from=$CLUSTER_DIR/images/git-server to=$WORK/root/opt/git-server
-  mkdir -p "$to" "$WORK/root/srv/git"
-  install -m 0755 "$from/entry" "$to/entry"
-  install -D -m 0755 "$from/post-receive" "$to/hooks/post-receive"
-  install -m 0644 "$from/lighttpd.conf" "$to/lighttpd.conf"
-  chmod 0775 "$WORK/root/srv/git"
-  oci_layer "$WORK/root" "$WORK/layer"
-  image_finish git-server "$IMAGE_DIGEST" '{"Entrypoint": ["/opt/git-server/entry"], "User": "10001:0", "WorkingDir": "/srv/git",
-    "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "LANG=C.UTF-8"]}' \
-    "$debian" "$WORK/layer"
+# binaries_prepare: sets what cargo is asked with and where it puts things.
+binaries_prepare() {
+  ROOT=$(cd "$CLUSTER_DIR/../../.." && pwd)
+  TARGET=$(cd "$ROOT" && cargo metadata --format-version 1 --no-deps | jq -r .target_directory)
+  PROFILE_FOLDER=debug CARGO_FLAGS=(--locked)
+  [ "$PROFILE" != release ] || PROFILE_FOLDER=release CARGO_FLAGS+=(--release)
+  mkdir -p "$TARGET/images-$PROFILE_FOLDER"
 }
 
-# workstead_binaries: builds them in PROFILE, sets WORKSTEAD_BIN and SUPERVISOR_BIN to stripped copies.
-# The supervisor runs in any image and is static; a target of its own keeps its flags off the rest.
-workstead_binaries() {
-  local root target triple folder=release kept name from
-  local -a flags=(--locked)
-  root=$(cd "$CLUSTER_DIR/../../.." && pwd)
-  [ "$PROFILE" = release ] && flags+=(--release) || folder=debug
-  target=$(cd "$root" && cargo metadata --format-version 1 --no-deps | jq -r .target_directory)
+# binary_keep FILE: sets KEPT to a stripped copy, made again where the file is newer.
+binary_keep() {
+  KEPT=$TARGET/images-$PROFILE_FOLDER/$(basename "$1")
+  if [ ! "$KEPT" -nt "$1" ]; then
+    strip -o "$KEPT.part" "$1"
+    mv "$KEPT.part" "$KEPT"
+  fi
+}
+
+# supervisor_binary: sets SUPERVISOR_BIN. It runs in any image and is static; a target of its own keeps its flags
+# off the rest.
+supervisor_binary() {
+  local triple
   triple=$(rustc -vV | sed -n 's/^host: //p')
+  (cd "$ROOT" && RUSTFLAGS='-C target-feature=+crt-static' \
+    cargo build "${CARGO_FLAGS[@]}" -p workstead-supervisor --target "$triple") || die "cargo build failed"
+  binary_keep "$TARGET/$triple/$PROFILE_FOLDER/workstead-supervisor"
+  SUPERVISOR_BIN=$KEPT
+}
+
+# workstead_binaries: builds them in PROFILE, sets WORKSTEAD_BIN and SUPERVISOR_BIN.
+workstead_binaries() {
+  binaries_prepare
   step "building workstead and its supervisor ($PROFILE)"
-  (
-    cd "$root" && cargo build "${flags[@]}" -p workstead &&
-      RUSTFLAGS='-C target-feature=+crt-static' cargo build "${flags[@]}" -p workstead-supervisor --target "$triple"
-  ) || die "cargo build failed"
-  kept=$target/images-$folder
-  mkdir -p "$kept"
-  for name in workstead workstead-supervisor; do
-    from=$target/$folder/$name
-    [ "$name" = workstead ] || from=$target/$triple/$folder/$name
-    if [ ! "$kept/$name" -nt "$from" ]; then
-      strip -o "$kept/$name.part" "$from"
-      mv "$kept/$name.part" "$kept/$name"
-    fi
-  done
-  WORKSTEAD_BIN=$kept/workstead SUPERVISOR_BIN=$kept/workstead-supervisor
+  (cd "$ROOT" && cargo build "${CARGO_FLAGS[@]}" -p workstead) || die "cargo build failed"
+  binary_keep "$TARGET/$PROFILE_FOLDER/workstead"
+  WORKSTEAD_BIN=$KEPT
+  supervisor_binary
+}
+
+# images_supervisor [--profile dev|release]: prints the supervisor's file as it goes into the image, for who judges that alone.
+images_supervisor() {
+  PROFILE=dev
+  [ "${1:-}" != --profile ] || PROFILE=${2:-}
+  [[ "$PROFILE" =~ ^(dev|release)$ ]] || die "the profile is dev or release, not '$PROFILE'"
+  binaries_prepare
+  supervisor_binary
+  echo "$SUPERVISOR_BIN"
 }
 
 image_build_workstead() {
@@ -222,7 +238,7 @@ images_cluster() {
 }
 
 images_main() {
-  local registry='' name archive
+  local registry='' pinned='' name archive reference
   local -a names=()
   PROFILE=dev
   while [ $# -gt 0 ]; do
@@ -232,6 +248,7 @@ images_main() {
         [ "$1" = --push ] && registry=$2 || PROFILE=$2
         shift
         ;;
+      --pinned) pinned=yes ;;
       -*) die "cluster images knows no $1" ;;
       *) names+=("$1") ;;
     esac
@@ -244,7 +261,9 @@ images_main() {
     [[ " ${IMAGES[*]} " == *" $name "* ]] || die "no image '$name'" "Images: ${IMAGES[*]}"
     image_make "$name"
     archive=$(image_archive "$name" "$IMAGE_DIGEST")
-    printf '%s %s\n' "$(image_repository "$name"):$IMAGE_DIGEST" "$archive"
+    reference=$(image_repository "$name"):$IMAGE_DIGEST
+    [ -z "$pinned" ] || reference=$(oci_pinned "$archive")
+    printf '%s %s\n' "$reference" "$archive"
     [ -z "$registry" ] || image_push "$name" "$archive" "$registry"
   done
 }
@@ -253,8 +272,9 @@ images_main() {
 # profile, the version, which is what the chart asks for unless told otherwise.
 image_push() {
   local target tag
-  local -a tags=("$IMAGE_DIGEST" dev) flags=()
-  [ "$1 $PROFILE" != "workstead release" ] || tags+=("$(sed -n 's/^appVersion: *//p' "$CLUSTER_DIR/../../../charts/workstead/Chart.yaml")")
+  # The same digest there as here, so layers go as they are.
+  local -a tags=("$IMAGE_DIGEST" dev) flags=(--preserve-digests)
+  [[ ! "$1 $PROFILE" =~ ^(workstead|tools)\ release$ ]] || tags+=("$(sed -n 's/^appVersion: *//p' "$CLUSTER_DIR/../../../charts/workstead/Chart.yaml")")
   # A registry on this machine has no certificate.
   [[ ! "$3" =~ ^(localhost|127\.0\.0\.1|\[::1\])(:|/|$) ]] || flags+=(--dest-tls-verify=false)
   for tag in "${tags[@]}"; do

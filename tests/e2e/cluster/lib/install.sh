@@ -1,5 +1,5 @@
 # Workstead on a cluster, with a Git server and the examples: what `up` does beyond Kubernetes itself.
-# KUBECTL, HELM, KUBECONFIG and, for a cluster of ours, CLUSTER and STATE are set.
+# KUBECTL, HELM, an exported KUBECONFIG and, for a cluster of ours, CLUSTER and STATE are set.
 # shellcheck shell=bash
 
 ROOT=$(cd "$CLUSTER_DIR/../../.." && pwd)
@@ -7,8 +7,20 @@ INSTALLATION=workstead-system
 GIT_NAMESPACE=workstead-git
 EXAMPLES_NAMESPACE=team-a
 APPLY=(apply --server-side --force-conflicts --field-manager workstead-up)
+# On all that `up` makes, and on nothing else: `down` takes away what has it.
+MARK=workstead.dev/made-by=make-up
 
-kube() { "$KUBECTL" --kubeconfig "$KUBECONFIG" "$@"; }
+# By the environment, where KUBECONFIG may be a list of files.
+kube() { "$KUBECTL" "$@"; }
+
+# marked: the objects of standard input, with our mark.
+marked() { kube label --local --overwrite -f - "$MARK" -o json; }
+
+# make_namespace NAME: marked if it is made here; one that is there stays as it is.
+make_namespace() {
+  kube get namespace "$1" >/dev/null 2>&1 && return 0
+  kube create namespace "$1" --dry-run=client -o json | marked | quiet kube create -f - || die "namespace $1 could not be made"
+}
 
 # quiet CMD...: its words only if it fails.
 quiet() {
@@ -21,6 +33,9 @@ quiet() {
 # image_of NAME: the image in the words of the cluster: in REGISTRY, or loaded into our node.
 image_of() { echo "${REGISTRY:-localhost}/${IMAGE_NAMES[$1]#localhost/}"; }
 
+# pinned_image_of NAME: the same by its digest, which is one everywhere.
+pinned_image_of() { echo "${REGISTRY:-localhost}/${IMAGES_PINNED[$1]#localhost/}"; }
+
 # install_images NAME...: builds them and brings them where the cluster finds them.
 install_images() {
   local name digest archive
@@ -28,11 +43,12 @@ install_images() {
   [ "${REGISTRY:-localhost}" = localhost ] || push=(--push "$REGISTRY")
   mapfile -t built < <("$CLUSTER_DIR/cluster" images --profile "$PROFILE" "${push[@]}" "$@")
   [ ${#built[@]} -eq $# ] || die "not all images could be built" "Images: $*"
-  declare -gA IMAGE_NAMES=()
+  declare -gA IMAGE_NAMES=() IMAGES_PINNED=()
   for name in "$@"; do
     read -r digest archive <<<"${built[0]}"
     built=("${built[@]:1}")
     IMAGE_NAMES[$name]=$digest
+    IMAGES_PINNED[$name]=$(oci_pinned "$archive")
     archives+=("$archive")
   done
   [ -n "$FOREIGN" ] || "$CLUSTER_DIR/cluster" load "$CLUSTER" "${archives[@]}"
@@ -43,9 +59,10 @@ install_workstead() {
   local image
   image=$(image_of workstead)
   step "installing Workstead"
-  quiet "$HELM" --kubeconfig "$KUBECONFIG" upgrade --install workstead "$ROOT/charts/workstead" \
-    --namespace "$INSTALLATION" --create-namespace \
-    --set "image.repository=${image%:*}" --set-string "image.tag=${image##*:}" ||
+  make_namespace "$INSTALLATION"
+  quiet "$HELM" upgrade --install workstead "$ROOT/charts/workstead" --namespace "$INSTALLATION" --labels "$MARK" \
+    --set "image.repository=${image%:*}" --set-string "image.tag=${image##*:}" \
+    --set-string "toolsImage=$(image_of tools)" ||
     die "Helm could not install Workstead"
 }
 
@@ -58,26 +75,43 @@ wait_for_rollout() {
   die "$2 did not become ready within 3 minutes" "The lines above are its pods, events and log."
 }
 
-# install_git_server: its repositories lie on a volume and are seeded only where they are not there yet.
+# install_git_server: its repositories lie on a volume and are seeded only where they are not there yet. Sets KEPT where
+# there is such a volume already.
 install_git_server() {
-  local folder type=ClusterIP port=''
+  local folder type=ClusterIP port='' seed project
   [ -n "$FOREIGN" ] || { type=NodePort; port=", nodePort: $GIT_GUEST_PORT"; }
   folder=$(mktemp -d)
-  cp -a "$ROOT/examples/workspaces/." "$folder/"
-  # Elsewhere the images of the examples are where they were pushed to.
-  [ "${REGISTRY:-localhost}" = localhost ] ||
-    grep -rlZ 'localhost/workstead' "$folder" | xargs -0 -r sed -i "s|localhost/workstead|$REGISTRY/workstead|"
-  tar -C "$folder" --sort=name --mtime=@0 --owner=0 --group=0 -cf - . | gzip -n >"$folder.tar.gz"
-  rm -rf "$folder"
+  mkdir "$folder/examples" "$folder/seed"
+  cp -a "$ROOT/examples/workspaces/." "$folder/examples/"
+  find "$folder/examples" -name '*.yaml' | while read -r project; do
+    filled "$project" >"$folder/filled"
+    cat "$folder/filled" >"$project"
+  done
+  for project in "$folder/examples" "$ROOT"/examples/projects/*/; do
+    # Rights are those of this checkout; whether a file is a program is all that Git keeps.
+    tar -C "$project" --sort=name --mtime=@0 --owner=0 --group=0 --mode=u=rwX,go=rX -cf - . | gzip -n >"$folder/seed/$(basename "$project").tar.gz"
+  done
+  # A repository that is new is made when the server begins.
+  seed=$(cat "$folder"/seed/* | sha256sum | cut -c1-12)
+  make_namespace "$GIT_NAMESPACE"
+  KEPT=$(kube -n "$GIT_NAMESPACE" get persistentvolumeclaim repositories --ignore-not-found -o name)
   {
-    kube create namespace "$GIT_NAMESPACE" --dry-run=client -o yaml
+    kube -n "$GIT_NAMESPACE" create configmap seed --from-file="$folder/seed" --dry-run=client -o yaml
     echo ---
-    kube -n "$GIT_NAMESPACE" create configmap seed --from-file="examples.tar.gz=$folder.tar.gz" --dry-run=client -o yaml
-    echo ---
-    sed -e "s|@IMAGE@|$(image_of git-server)|" -e "s|@SERVICE_TYPE@|$type|" -e "s|@NODE_PORT@|$port|" \
+    sed -e "s|@IMAGE@|$(image_of git-server)|" -e "s|@SERVICE_TYPE@|$type|" -e "s|@NODE_PORT@|$port|" -e "s|@SEED@|$seed|" \
       "$CLUSTER_DIR/install/git-server.yaml"
-  } | quiet kube "${APPLY[@]}" -f - || die "the Git server could not be installed"
-  rm -f "$folder.tar.gz"
+  } | marked | quiet kube "${APPLY[@]}" -f - || die "the Git server could not be installed"
+  rm -rf "$folder"
+}
+
+# filled FILE: an example, with the images where this cluster finds them and the editors by the digests that they have.
+filled() {
+  local name
+  local -a changes=()
+  for name in "${!IMAGES_PINNED[@]}"; do
+    changes+=(-e "s|localhost/workstead-$name@sha256:[0-9a-f]*|$(pinned_image_of "$name")|")
+  done
+  sed "${changes[@]}" -e "s|localhost/workstead|${REGISTRY:-localhost}/workstead|" "$1"
 }
 
 # share_token: what signs the reports of pushes. The Git server and the GitSync both know it; it comes
@@ -86,24 +120,32 @@ share_token() {
   local token namespace name
   token=$(kube -n "$EXAMPLES_NAMESPACE" get secret examples-webhook -o jsonpath='{.data.token}' 2>/dev/null | base64 -d || true)
   [ -n "$token" ] || token=$(openssl rand -hex 32)
-  quiet kube "${APPLY[@]}" -f "$ROOT/examples/workspaces/platform/namespace.yaml" || die "the examples' namespace could not be made"
+  make_namespace "$EXAMPLES_NAMESPACE"
+  make_namespace "$GIT_NAMESPACE"
   {
-    kube create namespace "$GIT_NAMESPACE" --dry-run=client -o yaml
     for name in "$EXAMPLES_NAMESPACE/examples-webhook" "$GIT_NAMESPACE/webhook"; do
       namespace=${name%/*}
       echo ---
       kube -n "$namespace" create secret generic "${name#*/}" --from-file=token=<(printf '%s' "$token") --dry-run=client -o yaml
     done
-  } | quiet kube "${APPLY[@]}" -f - || die "the webhook's token could not be stored"
+  } | marked | quiet kube "${APPLY[@]}" -f - || die "the webhook's token could not be stored"
 }
 
 # install_examples: what an administrator applies once. The kinds are served a moment after they are made.
 install_examples() {
-  local platform=$ROOT/examples/workspaces/platform
-  wait_until 60 "the kinds of Workstead" kube "${APPLY[@]}" -f "$platform" || {
-    kube "${APPLY[@]}" -f "$platform" >&2 || true
+  wait_until 60 "the kinds of Workstead" apply_platform || {
+    apply_platform >&2 || true
     die "the examples could not be applied"
   }
+}
+
+# apply_platform: all of examples/workspaces/platform but the namespace, which is there.
+apply_platform() {
+  local file
+  for file in "$ROOT"/examples/workspaces/platform/*.yaml; do
+    grep -q '^kind: Namespace$' "$file" && continue
+    filled "$file" | marked | kube "${APPLY[@]}" -f - || return 1
+  done
 }
 
 # connect_webhook: the path is known once the controller has seen the GitSync and its token.
@@ -128,33 +170,51 @@ webhook_path() {
   [ -n "$path" ] && echo "$path"
 }
 
-# settled: the examples are synced, and each workspace is in the state that its file or its owner wants.
+# settled STATUS: the GitSync is Ready, or says that it is not, and each workspace is in the state that its file or its
+# owner wants, with its projects, its commands run and its editor open.
 settled() {
-  kube -n "$EXAMPLES_NAMESPACE" wait gitsync/examples --for=condition=Ready --timeout=1s &&
+  kube -n "$EXAMPLES_NAMESPACE" wait gitsync/examples --for="condition=Ready=$1" --timeout=1s &&
     kube -n "$EXAMPLES_NAMESPACE" get workspaces -o json |
     jq -e '(.items | length > 0) and all(.items[]; .status.observedGeneration == .metadata.generation
-      and .status.actualState == .status.desiredState)'
+      and .status.actualState == .status.desiredState and any(.status.conditions[]; .type == "Ready" and .status == "True"))'
 }
 
+# settled_as_pushed: with what was pushed before, a broken file among it.
+settled_as_pushed() { settled True || settled False; }
+
+# wait_for_workspaces: those of a new repository have to run. What was pushed to one that was there before, a broken file
+# among it, is its author's affair: it is shown.
 wait_for_workspaces() {
-  wait_until 240 "the workspaces" settled && return 0
   local name
-  "$WORKSTEAD" list -n "$EXAMPLES_NAMESPACE" --kubeconfig "$KUBECONFIG" >&2 || true
-  "$WORKSTEAD" why gitsync/examples -n "$EXAMPLES_NAMESPACE" --kubeconfig "$KUBECONFIG" >&2 || true
+  if [ -z "$KEPT" ]; then
+    wait_until 240 "the workspaces" settled True && return 0
+  elif wait_until 60 "the workspaces" settled_as_pushed && settled True >/dev/null 2>&1; then
+    return 0
+  fi
+  "$WORKSTEAD" list -n "$EXAMPLES_NAMESPACE" >&2 || true
+  "$WORKSTEAD" why gitsync/examples -n "$EXAMPLES_NAMESPACE" >&2 || true
   for name in $(kube -n "$EXAMPLES_NAMESPACE" get workspaces -o json |
-    jq -r '.items[] | select(.status.actualState != .status.desiredState) | .metadata.name'); do
-    "$WORKSTEAD" why "$name" -n "$EXAMPLES_NAMESPACE" --kubeconfig "$KUBECONFIG" >&2 || true
+    jq -r '.items[] | select(any(.status.conditions[]?; .type == "Ready" and .status == "True") | not) | .metadata.name'); do
+    "$WORKSTEAD" why "$name" -n "$EXAMPLES_NAMESPACE" >&2 || true
   done
-  die "not all workspaces of the examples run after 4 minutes" "The lines above say which, and why."
+  [ -n "$KEPT" ] || die "not all workspaces of the examples run after 4 minutes" "The lines above say which, and why."
+  warn "not all of the repository is applied and runs; the lines above say what, and why. The repository is kept from before"
 }
 
-# foreign_kubeconfig: the path of a cluster that is not ours, or nothing. A KUBECONFIG that points into
-# our own state folder was exported after an earlier `up`.
-foreign_kubeconfig() {
-  local path=${KUBECONFIG:-}
-  [ -n "$path" ] || return 0
-  [[ "$(readlink -m "$path")" != "$(readlink -m "$STATE_HOME")"/* ]] || return 0
-  echo "$path"
+# wait_for_editor: sets EDITOR_OPEN where VS Code answers. A status may be from before the node was stopped; an answer is not.
+# In a repository that is kept from before there may be no such workspace.
+wait_for_editor() {
+  EDITOR_OPEN=''
+  [ "$(kube -n "$EXAMPLES_NAMESPACE" get workspace alice-code --ignore-not-found -o jsonpath='{.status.desiredState}')" = Running ] || return 0
+  if wait_until 90 "VS Code" editor_answers; then
+    EDITOR_OPEN=yes
+  else
+    warn "VS Code does not answer. Ask: workstead why alice-code -n $EXAMPLES_NAMESPACE"
+  fi
+}
+
+editor_answers() {
+  kube -n "$EXAMPLES_NAMESPACE" exec deployment/alice-code -- curl --silent --fail --output /dev/null --max-time 2 http://127.0.0.1:60001/healthz
 }
 
 # workstead_binary: the command line that was built for the image.
@@ -165,14 +225,17 @@ workstead_binary() {
   echo "$target/images-$folder/workstead"
 }
 
-# tools_link: one folder to put on the PATH.
-tools_link() {
-  TOOLS=$CACHE/tools
+# tools_copy: one folder to put on the PATH. Cargo's folders come and go, so it has a copy.
+tools_copy() {
+  TOOLS=$STATE/tools
+  [ -z "$FOREIGN" ] || TOOLS=$CACHE/tools
   mkdir -p "$TOOLS"
-  ln -sfn "$WORKSTEAD" "$TOOLS/workstead"
-  ln -sfn "$WORKSTEAD" "$TOOLS/kubectl-workstead"
-  ln -sfn "$KUBECTL" "$TOOLS/kubectl"
+  install -m 0755 "$WORKSTEAD" "$TOOLS/workstead.part"
+  mv -f "$TOOLS/workstead.part" "$TOOLS/workstead"
+  ln -sfn workstead "$TOOLS/kubectl-workstead"
   ln -sfn "$HELM" "$TOOLS/helm"
+  # One of the user's own is on the PATH already.
+  [[ "$KUBECTL" != "$CACHE/bin/"* ]] || ln -sfn "$KUBECTL" "$TOOLS/kubectl"
 }
 
 show_off() {
@@ -194,7 +257,7 @@ TEXT
 Then three things to try:
 
 1. Edit and push: change a variable of a running workspace. It is not restarted by surprise.
-     git clone -c user.name=Me -c user.email=me@example.com $url && cd examples
+     cd "\$(mktemp -d)" && git clone -c user.name=Me -c user.email=me@example.com $url && cd examples
      sed -i 's/value: Bob/value: Robert/' workspaces/run-state-open.yaml
      git commit -am 'Call me Robert' && git push && sleep 1
      workstead why bob-lab -n $EXAMPLES_NAMESPACE
@@ -212,22 +275,12 @@ Then three things to try:
 
 $down stops it all and keeps the data; $down $purge deletes it.
 TEXT
-}
+  [ -z "$EDITOR_OPEN" ] || cat <<TEXT
 
-# uninstall [--purge]: from a cluster of the user's. Workspaces go, so that nothing runs; their volumes
-# stay, and a Workspace of the same name and owner finds its volume again. --purge takes those as well,
-# but not the definitions of the kinds: with them every Workspace in the cluster would go.
-uninstall() {
-  step "removing the examples, the Git server and Workstead from the cluster of KUBECONFIG"
-  quiet kube -n "$EXAMPLES_NAMESPACE" delete gitsync examples --ignore-not-found --timeout=60s || true
-  quiet kube -n "$EXAMPLES_NAMESPACE" delete workspaces --all --timeout=120s || true
-  quiet kube -n "$EXAMPLES_NAMESPACE" wait pods --all --for=delete --timeout=120s || true
-  "$HELM" uninstall workstead --namespace "$INSTALLATION" --ignore-not-found --wait >/dev/null
-  kube -n "$GIT_NAMESPACE" delete deployment,service git-server --ignore-not-found >/dev/null
-  if [ -n "$1" ]; then
-    kube delete namespace "$EXAMPLES_NAMESPACE" "$GIT_NAMESPACE" "$INSTALLATION" --ignore-not-found --timeout=120s >/dev/null
-    say "    gone, with the volumes; the definitions of Workstead's kinds stay"
-  else
-    say "    gone; the volumes of the workspaces and of the Git server stay"
-  fi
+VS Code is ready on a project that was cloned from the Git server:
+
+  kubectl -n $EXAMPLES_NAMESPACE port-forward service/ws-alice-code 60001:60001
+
+While that runs, it opens at http://127.0.0.1:60001/
+TEXT
 }

@@ -130,7 +130,7 @@ slirp_start() {
       </dev/null >"$STATE/log/slirp4netns.log" 2>&1
   ) &
   echo $! >"$STATE/run/slirp4netns.pid"
-  wait_until 10 "slirp4netns" slirp_call '{"execute": "list_hostfwd"}' || {
+  wait_until 30 "slirp4netns" slirp_call '{"execute": "list_hostfwd"}' || {
     log_tail "$STATE/log/slirp4netns.log"
     die "the node has no network: slirp4netns did not start"
   }
@@ -165,7 +165,7 @@ node_start() {
       bash "$CLUSTER_DIR/node-init" "$STATE/run/node.env" </dev/null >"$STATE/log/node.log" 2>&1
   ) &
   local unshare=$!
-  wait_until 5 "the node's first process" node_find "$unshare" || {
+  wait_until 30 "the node's first process" node_find "$unshare" || {
     log_tail "$STATE/log/node.log"
     die "the node did not start"
   }
@@ -251,7 +251,7 @@ cluster_up_locked() {
   chmod 600 "$STATE/audit.log"
   give_back "$STATE" "$STATE/kubeconfig" "$STATE/audit.log"
   node_start
-  wait_until 20 containerd test -S "/proc/$(node_pid)/root/run/containerd/containerd.sock" || node_failed containerd
+  wait_until 60 containerd test -S "/proc/$(node_pid)/root/run/containerd/containerd.sock" || node_failed containerd
   images_load_missing "${CLUSTER_ARCHIVES[@]}"
   wait_until 60 "the API server" api_ready || node_failed etcd kube-apiserver
   say "    the API server answers after $(seconds $(($(now_ms) - start)))"

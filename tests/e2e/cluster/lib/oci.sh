@@ -26,7 +26,7 @@ oci_architecture() {
 }
 
 # oci_archive FILE CONFIG LAYERS NAMES: CONFIG is the `config` part of the image's configuration, LAYERS
-# and NAMES are lists of words. Layer files are moved unless they lie in the cache.
+# and NAMES are lists of words; its name by digest joins them. Layer files are moved unless they lie in the cache.
 oci_archive() {
   local file=$1 config=$2 layout=$1.layout layer digest size
   local -a layers=() names=()
@@ -52,6 +52,7 @@ oci_archive() {
     schemaVersion: 2, mediaType: "application/vnd.oci.image.manifest.v1+json", layers: $layers,
     config: {mediaType: "application/vnd.oci.image.config.v1+json", digest: $d, size: $s}}' >"$layout/document"
   read -r digest size < <(oci_blob "$layout" "$layout/document")
+  names+=("${names[0]%:*}@sha256:$digest")
   # One manifest under each of its names.
   jq -cn --arg d "sha256:$digest" --argjson s "$size" '{schemaVersion: 2, manifests: [$ARGS.positional[] | {
     mediaType: "application/vnd.oci.image.manifest.v1+json", digest: $d, size: $s,
@@ -68,3 +69,6 @@ oci_names() {
   tar -xOf "$1" index.json |
     jq -r '.manifests[] | "\(.annotations["io.containerd.image.name"] // .annotations["org.opencontainers.image.ref.name"]) \(.digest)"'
 }
+
+# oci_pinned ARCHIVE: its name by digest, which means the same image for ever.
+oci_pinned() { oci_names "$1" | awk '$1 ~ /@/ {print $1}'; }

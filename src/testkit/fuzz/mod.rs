@@ -1,0 +1,37 @@
+//! What strangers can send us, as functions of bytes. Each holds its answer to what must be true whatever comes in;
+//! none panics for the input's sake. The folder `fuzz/` drives them by coverage, `tests/it/fuzz` with the committed
+//! seeds and with mutations of them.
+
+mod files;
+mod texts;
+
+pub use files::{tree, verdict, yaml};
+pub use texts::{evidence, inventory, scalars, source, webhook};
+
+/// One of the functions.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name: that of the binary in `fuzz/fuzz_targets` and of the folder in `fuzz/seeds`.
+    pub name: &'static str,
+    /// The function.
+    pub run: fn(&[u8]),
+    /// The longest input that it is given: what the door before it lets through, or a little more.
+    pub longest: usize,
+}
+
+/// All of them.
+pub const TARGETS: [Target; 8] = [
+    target("yaml", yaml, 1024 * 1024),
+    target("verdict", verdict, 1024 * 1024),
+    target("tree", tree, 256 * 1024),
+    target("source", source, 20 * 1024),
+    target("scalars", scalars, 64 * 1024),
+    // The kubelet keeps 4 KiB of a termination message; texts of servers are not as short.
+    target("evidence", evidence, 256 * 1024),
+    target("webhook", webhook, 1024 * 1024),
+    target("inventory", inventory, 1024 * 1024),
+];
+
+const fn target(name: &'static str, run: fn(&[u8]), longest: usize) -> Target {
+    Target { name, run, longest }
+}

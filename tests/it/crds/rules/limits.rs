@@ -1,0 +1,178 @@
+//! Cases for the limits that the schemas state without CEL.
+
+use serde_json::json;
+
+use super::{Case, case};
+
+pub fn workspace_limits() -> Vec<Case> {
+    let workspace =
+        |message, at, accepted, refused| case("Workspace", message, at, accepted, refused);
+    vec![
+        workspace(
+            "spec.owner",
+            "/spec/owner",
+            json!("a".repeat(320)),
+            json!("a".repeat(321)),
+        ),
+        workspace("spec.owner", "/spec/owner", json!("a"), json!(null)),
+        workspace(
+            "spec.image",
+            "/spec/image",
+            json!("a".repeat(512)),
+            json!(""),
+        ),
+        workspace(
+            "spec.desiredState",
+            "/spec/desiredState",
+            json!("Stopped"),
+            json!("stopped"),
+        ),
+        workspace(
+            "spec.endpoints[0].port",
+            "/spec/endpoints",
+            json!([{"name": "web", "port": 65535}]),
+            json!([{"name": "web", "port": 65536}]),
+        ),
+        workspace(
+            ".spec.endpoints: duplicate entries for key",
+            "/spec/endpoints",
+            json!([{"name": "web", "port": 1}, {"name": "api", "port": 2}]),
+            json!([{"name": "web", "port": 1}, {"name": "web", "port": 2}]),
+        ),
+        workspace(
+            ".spec.env: duplicate entries for key",
+            "/spec/env",
+            json!([{"name": "A", "value": "1"}, {"name": "B"}]),
+            json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
+        ),
+        workspace(
+            "spec.resources.requests.cpu",
+            "/spec/resources",
+            json!({"requests": {"cpu": 1, "memory": "2Gi"}}),
+            json!({"requests": {"cpu": "1 core"}}),
+        ),
+        // A pattern binds text alone: without quotes it is a number.
+        workspace(
+            "spec.resources.requests.cpu",
+            "/spec/resources",
+            json!({"requests": {"cpu": 0}}),
+            json!({"requests": {"cpu": -1}}),
+        ),
+        workspace(
+            "spec.storage.size",
+            "/spec/storage/size",
+            json!(1_000_000),
+            json!(-1),
+        ),
+        workspace(
+            "spec.timeouts.startup",
+            "/spec/timeouts",
+            json!({"startup": "1h30m"}),
+            json!({"startup": "90"}),
+        ),
+        workspace(
+            "spec.storage.size",
+            "/spec/storage/size",
+            json!("1e3"),
+            json!("-1Gi"),
+        ),
+        workspace(
+            "spec.postStart[0].timeout",
+            "/spec/postStart",
+            json!([{"name": "a", "run": "a".repeat(4096), "timeout": "1h30m"}]),
+            json!([{"name": "a", "run": "a", "timeout": "90"}]),
+        ),
+        workspace(
+            "spec.projects[0].git.url",
+            "/spec/projects",
+            json!([{"name": "a", "git": {"url": "https://a.example/b"}}]),
+            json!([{"name": "a", "git": {"url": format!("https://a.example/{}", "b".repeat(1024))}}]),
+        ),
+        workspace(
+            ".spec.projects: duplicate entries for key",
+            "/spec/projects",
+            json!([{"name": "a", "git": {"url": "https://a.example/b"}}, {"name": "b", "git": {"url": "https://a.example/b"}}]),
+            json!([{"name": "a", "git": {"url": "https://a.example/b"}}, {"name": "a", "folder": "b", "git": {"url": "https://a.example/b"}}]),
+        ),
+    ]
+}
+
+pub fn class_limits() -> Vec<Case> {
+    let class =
+        |message, at, accepted, refused| case("WorkspaceClass", message, at, accepted, refused);
+    vec![
+        class(
+            "spec.resources.max.cpu",
+            "/spec/resources/max",
+            json!({"cpu": 0}),
+            json!({"cpu": -1}),
+        ),
+        class(
+            "spec.pod.runAsUser",
+            "/spec/pod/runAsUser",
+            json!(1),
+            json!(0),
+        ),
+        class("spec.quota.total", "/spec/quota/total", json!(0), json!(-1)),
+        class(
+            "spec.network.profile",
+            "/spec/network/profile",
+            json!("none"),
+            json!("ipsec"),
+        ),
+        class(
+            "spec.network.egress[0].ports[0]",
+            "/spec/network/egress",
+            json!([{"allow": "0.0.0.0/0", "ports": [443]}]),
+            json!([{"allow": "0.0.0.0/0", "ports": [0]}]),
+        ),
+        class(
+            "spec.storage.retention",
+            "/spec/storage/retention",
+            json!("Delete"),
+            json!("Keep"),
+        ),
+        class(
+            "spec.tools.delivery",
+            "/spec/tools",
+            json!({"delivery": "Auto"}),
+            json!({"delivery": "auto"}),
+        ),
+        class(
+            "spec.gitIdentity.nameFrom",
+            "/spec/gitIdentity",
+            json!({"nameFrom": "LocalPart"}),
+            json!({"nameFrom": "Claim"}),
+        ),
+    ]
+}
+
+pub fn gitsync_limits() -> Vec<Case> {
+    let sync = |message, at, accepted, refused| case("GitSync", message, at, accepted, refused);
+    vec![
+        sync(
+            "spec.prune.maxDeletes",
+            "/spec/prune/maxDeletes",
+            json!("100%"),
+            json!("101%"),
+        ),
+        sync(
+            "spec.prune.maxDeletes",
+            "/spec/prune/maxDeletes",
+            json!(0),
+            json!(-1),
+        ),
+        sync(
+            "spec.allowedKinds[0]",
+            "/spec/allowedKinds",
+            json!(["GitSync"]),
+            json!(["Secret"]),
+        ),
+        sync(
+            "spec.deletionPolicy",
+            "/spec/deletionPolicy",
+            json!("Orphan"),
+            json!("Keep"),
+        ),
+    ]
+}

@@ -1,0 +1,153 @@
+//! Keys of supervisors in a real API server, and calls to the real supervisor by them.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, PostParams};
+use serde_json::json;
+use tempfile::TempDir;
+use workstead::controllers::supervisor::authority::{Authority, Client, PublicKeyDigest};
+use workstead::controllers::supervisor::dial::{DialError, Target, inspect};
+use workstead::controllers::supervisor::keys::Keys;
+use workstead::testkit::ControlPlane;
+use workstead::testkit::wait::eventually;
+
+/// A supervisor that runs here with a key of its own.
+struct Supervisor {
+    child: Child,
+    address: SocketAddr,
+    key: PublicKeyDigest,
+    /// Open as long as it runs: it may have more to say.
+    _said: BufReader<ChildStderr>,
+    _root: TempDir,
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Supervisor {
+    fn start(authority: &Authority) -> Self {
+        let made = authority.supervisor(Timestamp::now()).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("run/workstead/supervisor");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("tls.crt"), &made.identity.certificate).unwrap();
+        std::fs::write(folder.join("tls.key"), made.identity.key.as_bytes()).unwrap();
+        std::fs::write(folder.join("ca.crt"), authority.certificate()).unwrap();
+        let mut child = Command::new(program())
+            .arg("--root")
+            .arg(root.path())
+            .args(["--ready-port", "0", "--supervisor-port", "0"])
+            .env("WORKSTEAD_PLAN", "{}")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        Self {
+            child,
+            address: (Ipv4Addr::LOCALHOST, port(&mut said)).into(),
+            key: made.public_key,
+            _said: said,
+            _root: root,
+        }
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            address: self.address,
+            key: self.key,
+        }
+    }
+}
+
+/// The port where it answers the controller, as it says itself: a port that was free a moment ago may be another's by now.
+fn port(said: &mut impl BufRead) -> u16 {
+    let mut lines = said.lines().map(Result::unwrap);
+    let line = lines.find(|line| line.ends_with("for the controller"));
+    let line = line.expect("it says its port");
+    let mut words = line.split(' ');
+    words.find_map(|word| word.parse().ok()).unwrap()
+}
+
+fn program() -> String {
+    let out = Command::new("tests/e2e/cluster/cluster")
+        .arg("supervisor")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(out.status.success());
+    let path = String::from_utf8(out.stdout).unwrap().trim().to_owned();
+    assert!(Path::new(&path).exists(), "{path}");
+    path
+}
+
+#[tokio::test]
+async fn a_supervisor_answers_who_has_its_key_and_its_authority_and_nobody_else() {
+    let now = Timestamp::now();
+    let (authority, _) = Authority::generate(now).unwrap();
+    let (foreign, _) = Authority::generate(now).unwrap();
+    let supervisor = Supervisor::start(&authority);
+    let us = authority.client(Client::Controller, now).unwrap().identity;
+    // It answers from the first moment on, its steps may take a little longer.
+    let settled = eventually("the supervisor to have nothing to do", async || {
+        let report = inspect(&us, supervisor.target()).await.unwrap();
+        report.settled.then_some(report)
+    })
+    .await;
+    assert!(!settled.steps.is_empty(), "{settled:?}");
+
+    let other = authority.supervisor(now).unwrap().public_key;
+    let wrong = Target {
+        key: other,
+        ..supervisor.target()
+    };
+    let error = inspect(&us, wrong).await.unwrap_err();
+    assert!(matches!(error, DialError::Handshake(..)), "{error:?}");
+
+    let stranger = foreign.client(Client::Controller, now).unwrap().identity;
+    assert!(inspect(&stranger, supervisor.target()).await.is_err());
+}
+
+#[tokio::test]
+async fn two_processes_that_begin_together_have_one_authority_and_a_garbled_one_is_told() {
+    let plane = ControlPlane::shared().await.unwrap();
+    let namespace = plane.namespace("keys").await.unwrap();
+    let open = || Keys::open(plane.client(), &namespace, Timestamp::now());
+    let (one, other) = tokio::join!(open(), open());
+    drop((one.unwrap(), other.unwrap()));
+    let secrets: Api<Secret> = Api::namespaced(plane.client(), &namespace);
+    let kept = secrets.get("workstead-supervisor-ca").await.unwrap();
+    assert_eq!(kept.immutable, Some(true));
+    assert!(open().await.is_ok());
+    let again = secrets.get("workstead-supervisor-ca").await.unwrap();
+    assert_eq!(again.data, kept.data);
+
+    secrets
+        .delete("workstead-supervisor-ca", &Default::default())
+        .await
+        .unwrap();
+    let garbled: Secret = serde_json::from_value(json!({
+        "metadata": {"name": "workstead-supervisor-ca"},
+        "stringData": {"tls.crt": "x", "tls.key": "canary"},
+    }))
+    .unwrap();
+    secrets
+        .create(&PostParams::default(), &garbled)
+        .await
+        .unwrap();
+    let Err(error) = open().await else {
+        panic!("it was opened");
+    };
+    let text = format!("{error} {:?}", std::error::Error::source(&error));
+    assert!(text.contains("workstead-supervisor-ca"), "{text}");
+    assert!(!text.contains("canary"), "{text}");
+}
