@@ -2,12 +2,13 @@
 
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EnvVar, PodSecurityContext, PodSpec, PodTemplateSpec,
-    ResourceRequirements, SeccompProfile, SecurityContext,
+    ResourceRequirements, SeccompProfile, SecurityContext, Sysctl,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::model::class::Deadlines;
+use crate::model::identity::EndpointPort;
 use crate::model::names::{HOME_PATH, MAIN_CONTAINER};
 use crate::model::resources::Amounts;
 use crate::model::workspace::ValidatedWorkspace;
@@ -81,7 +82,20 @@ fn pod_security(workspace: &ValidatedWorkspace) -> PodSecurityContext {
             type_: "RuntimeDefault".to_owned(),
             localhost_profile: None,
         }),
+        sysctls: Some(vec![reserved_ports()]),
         ..PodSecurityContext::default()
+    }
+}
+
+/// Keeps the kernel from giving one of our ports to an outgoing connection. All of them lie in its range, and one that is
+/// still in TIME_WAIT would keep the first process from listening after a restart of the container. One of the sysctls
+/// that every Pod Security level allows.
+fn reserved_ports() -> Sysctl {
+    Sysctl {
+        name: "net.ipv4.ip_local_reserved_ports".to_owned(),
+        value: EndpointPort::RESERVED
+            .map(|port| port.to_string())
+            .join(","),
     }
 }
 

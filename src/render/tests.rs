@@ -383,6 +383,15 @@ fn check_security(resources: &Resources, class: &WorkspaceClass) -> Result<(), T
         (Some(true), Some(0), Some(0))
     );
     prop_assert_eq!(pod.seccomp_profile.unwrap().type_, "RuntimeDefault");
+    let sysctls = pod.sysctls.unwrap_or_default();
+    let sysctls: Vec<_> = sysctls.iter().map(|it| (&*it.name, &*it.value)).collect();
+    prop_assert_eq!(
+        sysctls,
+        [(
+            "net.ipv4.ip_local_reserved_ports",
+            "60001,60003,60004,60022"
+        )]
+    );
     prop_assert!(pod.run_as_user.unwrap() > 0);
     prop_assert!(spec.host_users.is_none() || pod.run_as_user.unwrap() <= 65535);
     for volume in spec.volumes.as_deref().unwrap() {

@@ -112,6 +112,8 @@ async fn every_image_works_for_every_user_by_every_way_to_clone() {
             "{name}"
         );
         assert_eq!(said(&["id", "-u"]).trim(), user.to_string(), "{name}");
+        let reserved = said(&["cat", "/proc/sys/net/ipv4/ip_local_reserved_ports"]);
+        assert_eq!(reserved.trim(), "60001,60003-60004,60022", "{name}");
         // Inside, outside, how many.
         let map = said(&["cat", "/proc/self/uid_map"]);
         let is_the_hosts = map.split_whitespace().nth(1) == Some("0");
