@@ -88,6 +88,8 @@ pub async fn run(
     renderer: Arc<dyn Renderer>,
     shutdown: CancellationToken,
 ) {
+    // Until the authority is there nobody would say that they are missing, and the process would be ready by the others.
+    shared.health.set_missing(CACHES, "not looked at yet");
     let Some(keys) = open_keys(&shared, &shutdown).await else {
         return;
     };
