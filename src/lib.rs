@@ -7,6 +7,7 @@ pub mod cli;
 pub mod controllers;
 pub mod gitsync;
 pub mod model;
+pub mod proxy;
 pub mod render;
 pub mod telemetry;
 #[cfg(any(test, feature = "testkit"))]

@@ -1,0 +1,8 @@
+//! The way into workspaces: `https://<workspace>.<domain>` opens for those who may, and for nobody else.
+//!
+//! Bytes come in through the front, which refuses whatever two readers could understand differently. The door decides
+//! on each request: which host, whose workspace, who asks, may they. What passes is copied to the pod; the rest gets a
+//! page of ours. All that a decision needs is in memory: a watched snapshot of the cluster and signed cookies.
+
+pub mod door;
+pub mod host;
