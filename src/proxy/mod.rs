@@ -6,3 +6,4 @@
 
 pub mod door;
 pub mod host;
+pub mod session;
