@@ -38,6 +38,22 @@ impl Cidr {
         })
     }
 
+    /// The range of one address. An IPv4 address that IPv6 carries (`::ffff:…`) is taken as itself.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self {
+                v6: false,
+                network: u128::from(u32::from(v4)),
+                prefix: 32,
+            },
+            IpAddr::V6(v6) => Self {
+                v6: true,
+                network: u128::from(v6),
+                prefix: 128,
+            },
+        }
+    }
+
     /// Whether the other range is this one or inside it.
     pub fn contains(self, other: Self) -> bool {
         let bits: u8 = if self.v6 { 128 } else { 32 };
@@ -71,6 +87,14 @@ mod tests {
 
     fn cidr(text: &str) -> Cidr {
         Cidr::parse(text).unwrap()
+    }
+
+    #[test]
+    fn one_address_is_a_range_too_whatever_family_carries_it() {
+        let of = |text: &str| Cidr::of(text.parse().unwrap()).to_string();
+        assert_eq!(of("10.1.2.3"), "10.1.2.3/32");
+        assert_eq!(of("::ffff:10.1.2.3"), "10.1.2.3/32");
+        assert_eq!(of("fd00::a"), "fd00::a/128");
     }
 
     #[test]

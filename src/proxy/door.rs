@@ -4,13 +4,19 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Response};
+use http::{HeaderName, HeaderValue, Method, Response};
 use hyper::body::Bytes;
 
 use crate::proxy::host::RequestHost;
 
 /// Paths below this one are ours on every host. Matched on the bytes as they came.
 pub const RESERVED_PREFIX: &str = "/.workstead-proxy/";
+
+/// On the auth host, where identity providers send people back to: what operators register there.
+pub const OIDC_CALLBACK: &str = "/.workstead-proxy/oidc/callback";
+
+/// On every answer of ours and on none of a workspace's: `workstead doctor` and people can tell who answered.
+pub const MARK: HeaderName = HeaderName::from_static("x-workstead-proxy");
 
 /// Longest body of a request that we answer ourselves: forms of a few fields, and logout tokens.
 pub const OWN_BODY_LIMIT: usize = 16 * 1024;

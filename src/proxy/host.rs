@@ -116,6 +116,11 @@ impl Site {
         self.scheme
     }
 
+    /// The port in links: the scheme's own where none is written.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(self.scheme.default_port())
+    }
+
     /// The origin of a host of ours, as browsers send it in `Origin`: scheme, host, and a port that isn't the scheme's.
     pub fn origin(&self, host: &str) -> String {
         let scheme = self.scheme.as_str();

@@ -4,6 +4,7 @@
 //! on each request: which host, whose workspace, who asks, may they. What passes is copied to the pod; the rest gets a
 //! page of ours. All that a decision needs is in memory: a watched snapshot of the cluster and signed cookies.
 
+pub mod config;
 pub mod door;
 pub mod host;
 pub mod session;
