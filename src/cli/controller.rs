@@ -42,6 +42,15 @@ pub struct ControllerArgs {
     /// The domain under which workspaces open, for example work.example.com
     #[arg(long, env = "WORKSTEAD_BASE_DOMAIN", hide_env_values = true, value_parser = domain)]
     pub base_domain: Option<String>,
+    /// Links to workspaces begin with http: the proxy listens on this machine alone, without TLS
+    #[arg(long, env = "WORKSTEAD_BASE_PLAIN_HTTP", hide_env_values = true)]
+    pub base_plain_http: bool,
+    /// The port in links to workspaces [default: that of the scheme]
+    #[arg(long, env = "WORKSTEAD_BASE_PORT", hide_env_values = true, value_parser = clap::value_parser!(u16).range(1..))]
+    pub base_port: Option<u16>,
+    /// Names that no workspace opens under, beside auth, ssh and hub
+    #[arg(long = "reserved-name", value_name = "NAME", env = "WORKSTEAD_RESERVED_NAMES", hide_env_values = true, value_delimiter = ',', value_parser = label)]
+    pub reserved_names: Vec<String>,
     /// How many Workspaces there may be in the cluster [default: no limit]
     #[arg(long, env = "WORKSTEAD_QUOTA_TOTAL", hide_env_values = true)]
     pub quota_total: Option<u32>,
@@ -175,6 +184,9 @@ impl ControllerArgs {
             dns: self.dns.cluster_dns(),
             total_quota: self.quota_total,
             base_domain: self.base_domain.clone(),
+            is_tls: !self.base_plain_http,
+            base_port: self.base_port,
+            reserved_names: self.reserved_names.clone(),
             concurrency: self.concurrency,
             state_dir: self.state_directory.clone(),
             git: self.git.limits(),

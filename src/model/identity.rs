@@ -116,6 +116,11 @@ impl WorkspaceName {
         format!("{}-supervisor", self.0)
     }
 
+    /// Name of the Lease whose `renewTime` is when it was last used.
+    pub fn activity(&self) -> String {
+        format!("{}-activity", self.0)
+    }
+
     /// Name of the home volume's claim.
     pub fn volume(&self) -> String {
         format!("{}-home", self.0)

@@ -1,5 +1,7 @@
 //! Names as types, validated values, the state machine, quotas, diffs and plans. Pure: no client, runtime, clock or environment.
 
+pub mod access;
+pub mod activity;
 pub mod class;
 pub mod clock;
 pub mod conditions;

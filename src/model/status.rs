@@ -7,13 +7,16 @@ mod timeline;
 mod volume;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
+use crate::api::access::EndpointStatus;
+use crate::api::activity::Activity;
 use crate::api::class::Retention;
 use crate::api::workspace::{
     ActualState, EffectiveDesiredState, Failure, Origin, PendingChange, PodStatus, RevisionStatus,
     SupervisorStatus, TimelineStep, ToolsStatus, Workspace, WorkspaceStatus,
 };
+use crate::model::access::Conflict;
 use crate::model::conditions::{ConditionType, Reason, Wanted, is_true, seconds, upsert};
 use crate::model::desired::{Decision, is_stopped};
 use crate::model::evidence::{Evidence, Facts, Timers};
@@ -41,6 +44,12 @@ pub struct Report<'a> {
     pub retention: Retention,
     /// Where it opens.
     pub url: Option<&'a str>,
+    /// Where its endpoints open.
+    pub endpoints: &'a [EndpointStatus],
+    /// Why it does not hold the host of its name.
+    pub conflict: Option<&'a Conflict>,
+    /// Why it still runs, and what will end that.
+    pub activity: Option<&'a Activity>,
     /// SHA-256 of the public key of the first process, if this pass looked.
     pub public_key: Option<&'a str>,
     /// The pin of the last start, after this pass.
@@ -178,7 +187,9 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
         url: report
             .url
             .map(str::to_owned)
-            .or_else(|| previous.url.clone()),
+            .or_else(|| previous.url.clone())
+            .filter(|_| report.conflict.is_none()),
+        endpoints: endpoints(report),
         class_name: class_in_effect(report, &previous),
         conditions: upsert(
             &previous.conditions,
@@ -209,7 +220,23 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
             previous.last_handled_wake_at.clone()
         },
         last_handled_inspect_at: inspected(report, &previous),
-        stopped_by_timer: if applied {
+        // The proxy's: it is not part of what we write.
+        wake: previous.wake.clone(),
+        last_handled_visit_at: if applied {
+            decision.last_handled_visit_at.clone()
+        } else {
+            previous.last_handled_visit_at.clone()
+        },
+        running_since: since(
+            state == ActualState::Running,
+            previous.actual_state == Some(ActualState::Running),
+            previous.running_since.as_ref(),
+            now,
+        ),
+        stopped_since: stopped_since(report, &previous, state, now),
+        activity: report.activity.cloned(),
+        // What a timer ended stays ended, however far that could be carried out.
+        stopped_by_timer: if applied || decision.effective == EffectiveDesiredState::Terminated {
             decision.stopped_by_timer.clone()
         } else {
             previous.stopped_by_timer.clone()
@@ -228,6 +255,10 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
             Some(pinned) => told::editor(&pinned.pin.template),
             None => previous.editor.clone(),
         },
+        editor_port: match report.pinned {
+            Some(pinned) => told::editor_port(&pinned.pin.template),
+            None => previous.editor_port,
+        },
         tools: report
             .pinned
             .map(|pinned| ToolsStatus {
@@ -243,6 +274,24 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
             .or_else(|| previous.tools.clone()),
         unreadable: Vec::new(),
     }
+}
+
+/// When a state began: kept while it lasts.
+fn since(is: bool, was: bool, before: Option<&MicroTime>, now: Timestamp) -> Option<MicroTime> {
+    let kept = before.filter(|_| was).cloned();
+    is.then(|| kept.unwrap_or_else(|| micro(now)))
+}
+
+/// When it stopped. An error in between does not begin the time anew: it is stopped for as long as nobody starts it.
+fn stopped_since(
+    report: &Report<'_>,
+    previous: &WorkspaceStatus,
+    state: ActualState,
+    now: Timestamp,
+) -> Option<MicroTime> {
+    let stays = report.decision.effective == EffectiveDesiredState::Stopped;
+    let before = previous.stopped_since.clone().filter(|_| stays);
+    before.or_else(|| (state == ActualState::Stopped).then(|| micro(now)))
 }
 
 /// The steps of the pod, and those that the first process told of.
@@ -418,7 +467,40 @@ fn conditions(
     wanted.extend(volume::condition(report, state));
     wanted.extend(pod_condition(report, previous, state, failure));
     wanted.extend(report.evidence.told.conditions());
+    wanted.extend(report.conflict.map(conflict));
     wanted
+}
+
+/// Where its endpoints open: nowhere without a host.
+fn endpoints(report: &Report<'_>) -> Vec<EndpointStatus> {
+    let mut endpoints = report.endpoints.to_vec();
+    if report.conflict.is_some() {
+        for endpoint in &mut endpoints {
+            endpoint.url = None;
+        }
+    }
+    endpoints
+}
+
+/// For information: it runs, and opens nowhere. Whose the other Workspace is, is not said: its namespace may be none of
+/// the reader's business.
+fn conflict(conflict: &Conflict) -> Wanted {
+    let (reason, message) = match conflict {
+        Conflict::Reserved => (
+            Reason::NameReserved,
+            "its name is kept for the installation, so it opens at no address: create it again under another name",
+        ),
+        Conflict::HeldBy { .. } => (
+            Reason::NameTaken,
+            "an older Workspace of another namespace has the same name, so this one opens at no address: create it again under another name",
+        ),
+    };
+    Wanted {
+        type_: ConditionType::HostConflict,
+        status: Some(true),
+        reason,
+        message: message.to_owned(),
+    }
 }
 
 /// Whether only a person can help. Failed counts also while the kubelet still tries: recovery removes it.

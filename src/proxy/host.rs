@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::names::DnsSubdomain;
+use crate::model::names::{DnsSubdomain, RESERVED_LABELS};
 
 /// Longest name of a workspace: a label of 63 octets beside the longest port, `65535-`.
 const LONGEST_WORKSPACE: usize = 57;
@@ -182,9 +182,6 @@ impl Site {
         (!label.is_empty() && !label.contains('.')).then_some(label)
     }
 }
-
-/// Names below the domain that are never a workspace's.
-pub const RESERVED_LABELS: [&str; 3] = ["auth", "ssh", "hub"];
 
 /// The host that a request names.
 #[derive(Clone, Debug, PartialEq, Eq)]

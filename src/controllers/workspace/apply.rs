@@ -1,7 +1,7 @@
 //! Step 4: bring the children to what is planned.
 //!
-//! The order: who the pod is (ServiceAccount), who may talk to it (NetworkPolicy), its volume, its Service, the pin of
-//! the start, and last the Deployment, which makes the pod. What fails before the Deployment keeps a workspace from
+//! The order: who the pod is (ServiceAccount), who may talk to it (NetworkPolicy), its volume, its Service, its activity
+//! Lease, the pin of the start, and last the Deployment, which makes the pod. What fails before the Deployment keeps a workspace from
 //! starting; it keeps none from stopping, and none that runs from being repaired.
 
 use std::cmp::Reverse;
@@ -116,6 +116,7 @@ async fn prepare(
             }
         }
     }
+    children.leases.apply(parent, &resources.activity).await?;
     let name = identity.name.supervisor();
     let seen = children
         .keys

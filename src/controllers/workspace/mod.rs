@@ -3,12 +3,14 @@
 //! [`reconcile`] is the table of contents; one file a step. What is decided is decided in `model`, what objects look like
 //! in `render`: here is what talks to the API server.
 
+mod activity;
 mod apply;
 mod census;
 mod children;
 mod dereference;
 mod error;
 mod hints;
+mod hosts;
 mod inside;
 mod latest;
 mod mounting;
@@ -99,7 +101,7 @@ pub async fn run(
         children: Children::new(&shared),
         nodes: Nodes::default(),
         mounting: Mounting::new(installation.tools_image.to_string()),
-        watched: Arc::new(Watched::new(installation.total_quota)),
+        watched: Arc::new(Watched::new(&installation)),
         passes: Passes::new("workspace", shared.metrics.clone(), shared.config.backoff),
         installation,
         cluster,
@@ -112,6 +114,7 @@ pub async fn run(
         move |key: &Key| {
             context.passes.forget(key);
             context.followers.leave(key);
+            context.children.attention.forget(key);
         }
     });
     let classes = context.watched.classes(&shared, store.clone());
@@ -120,6 +123,7 @@ pub async fn run(
         .reconcile_on(context.children.watch(&shared))
         .reconcile_on(classes)
         .reconcile_on(context.watched.freed())
+        .reconcile_on(context.watched.host_moves())
         .reconcile_on(told.map(object_ref))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Toleration;
 
 use crate::api::class::{ClassTimeouts, EgressRule, InvalidField, WorkspaceClass};
 use crate::api::shared::{DurationText, Quantity};
+use crate::model::activity::Lifetimes;
 use crate::model::class::{
     Deadlines, Egress, LEAST_STARTUP, LEAST_STOPPING, MAX_USER_IN_NAMESPACE, NEVER_REACHED,
     PodRules, StorageRules,
@@ -275,8 +276,70 @@ pub(super) fn class_deadlines(
         image_pull: image_pull.unwrap_or(default.image_pull),
         container_config: container_config.unwrap_or(default.container_config),
         admission: admission.unwrap_or(default.admission),
+        lifetimes: default.lifetimes,
     };
     (deadlines, max_startup, max_stopping)
+}
+
+/// When workspaces end by themselves, for those that say nothing, and the longest that they may ask for. Whoever asks for
+/// less than the shortest is not given more than was meant: it is reported, and the default stays.
+pub(super) fn class_lifetimes(
+    timeouts: &ClassTimeouts,
+    report: &mut Report,
+) -> (Lifetimes, Lifetimes) {
+    let longest = timeouts.longest.clone().unwrap_or_default();
+    let least = Lifetimes::LEAST;
+    let default = Lifetimes::default();
+    let mut one = |name: &str, written, cap, least: Span, default: Span, usual: Span| {
+        let written = timeout(written, least)
+            .and_then(|read| report.keep(&format!("spec.timeouts.{name}"), read));
+        let cap = timeout(cap, least)
+            .and_then(|read| report.require(&format!("spec.timeouts.longest.{name}"), read))
+            .unwrap_or_else(|| usual.max(written.unwrap_or(default)));
+        (within_cap(report, name, written, default, cap), cap)
+    };
+    let idle = one(
+        "idle",
+        &timeouts.idle,
+        &longest.idle,
+        least.idle,
+        default.idle,
+        default.max_active,
+    );
+    let max_active = one(
+        "maxActive",
+        &timeouts.max_active,
+        &longest.max_active,
+        least.max_active,
+        default.max_active,
+        default.max_active,
+    );
+    let max_stopped = one(
+        "maxStopped",
+        &timeouts.max_stopped,
+        &longest.max_stopped,
+        least.max_stopped,
+        default.max_stopped,
+        default.max_stopped,
+    );
+    let max_lifetime = one(
+        "maxLifetime",
+        &timeouts.max_lifetime,
+        &longest.max_lifetime,
+        least.max_lifetime,
+        default.max_lifetime,
+        default.max_lifetime,
+    );
+    let of = |idle, max_active, max_stopped, max_lifetime| Lifetimes {
+        idle,
+        max_active,
+        max_stopped,
+        max_lifetime,
+    };
+    (
+        of(idle.0, max_active.0, max_stopped.0, max_lifetime.0),
+        of(idle.1, max_active.1, max_stopped.1, max_lifetime.1),
+    )
 }
 
 /// Reads a time limit, if it was written.

@@ -81,6 +81,7 @@ impl Pass {
             previous: &previous,
             facts: &seen,
             blocked: Blocked::of(self.blocked.as_ref()),
+            over: None,
         });
         let timers = timers(&previous, &decision, &seen, self.pinned.as_ref(), now);
         let evidence = Evidence {
@@ -105,6 +106,9 @@ impl Pass {
             class_name: Some("standard"),
             retention: self.retention,
             url: None,
+            endpoints: &[],
+            conflict: None,
+            activity: None,
             public_key: Some("00"),
             pinned: self.pinned.as_ref(),
             pending: &[],
