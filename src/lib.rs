@@ -6,6 +6,7 @@ pub mod api;
 pub mod cli;
 pub mod controllers;
 pub mod gitsync;
+pub mod inside;
 pub mod model;
 pub mod proxy;
 pub mod render;

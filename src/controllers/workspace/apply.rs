@@ -11,10 +11,10 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
 use crate::controllers::apply::{ApplyError, Ownership, Parent, ownership};
 use crate::controllers::cache::Key;
-use crate::controllers::supervisor::authority::PublicKeyDigest;
 use crate::controllers::workspace::Context;
 use crate::controllers::workspace::observe::Seen;
 use crate::controllers::workspace::plan::Plan;
+use crate::inside::pin::PublicKeyDigest;
 use crate::model::evidence;
 use crate::model::names::OWNER_ANNOTATION;
 use crate::model::revision::superseded;

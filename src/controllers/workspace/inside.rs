@@ -3,10 +3,10 @@
 use crate::api::Workspace;
 use crate::api::workspace::WorkspaceStatus;
 use crate::controllers::cache::Key;
-use crate::controllers::supervisor::authority::PublicKeyDigest;
-use crate::controllers::supervisor::dial::Target;
 use crate::controllers::supervisor::follow::Life;
 use crate::controllers::workspace::Context;
+use crate::inside::dial::Target;
+use crate::inside::pin::PublicKeyDigest;
 use crate::model::evidence::Facts;
 use crate::model::inside::credentials::CredentialFacts;
 use crate::model::inside::told::{self, Answer, Told};
