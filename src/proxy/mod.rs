@@ -7,4 +7,5 @@
 pub mod config;
 pub mod door;
 pub mod host;
+pub mod login;
 pub mod session;
