@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::controller::ControllerArgs;
 use crate::cli::dns::DnsArgs;
+use crate::cli::doctor::DoctorArgs;
+use crate::cli::open::OpenArgs;
 use crate::cli::output::DataFormat;
+use crate::cli::proxy::ProxyArgs;
 use crate::cli::values::{domain, duration, label};
 
 const EXIT_CODES: &str = "\
@@ -95,6 +98,28 @@ Examples:
 Examples:
   workstead render alice.yaml --class class-team.yaml")]
     Render(RenderArgs),
+    /// Open a workspace in the browser
+    ///
+    /// Where people sign in at an identity provider it shows the workspace's address. On one machine without one it makes a
+    /// login link that works once, for ten minutes: whoever can read Secret workstead-proxy-keys can.
+    #[command(after_help = "\
+Examples:
+  workstead open alice-api
+  workstead open alice-api --port 3000 --print")]
+    Open(OpenArgs),
+    /// Say which step of the way from a browser to a workspace is wrong, and what mends it
+    ///
+    /// It looks at what is installed in the cluster, or, with --base-domain, at what is still to be: names, certificate,
+    /// identity provider, clocks.
+    #[command(after_help = "\
+Examples:
+  workstead doctor
+  workstead doctor -o json                                 for programs
+  workstead doctor --base-domain work.example.com --oidc-issuer https://id.example.com --oidc-client-id workstead
+  workstead doctor --connect-to 203.0.113.7:443            before the names lead there
+
+It ends with 1 when a step is wrong.")]
+    Doctor(Box<DoctorArgs>),
     /// Print the CustomResourceDefinitions of all kinds
     #[command(after_help = "\
 Examples:
@@ -109,6 +134,8 @@ Examples:
     Completion(CompletionArgs),
     /// Run the controllers (in the cluster; the chart does it)
     Controller(Box<ControllerArgs>),
+    /// Run the proxy, the way into workspaces (in the cluster; the chart does it)
+    Proxy(Box<ProxyArgs>),
     /// Fetch a commit: the controller starts it and talks to it over its standard input
     #[command(hide = true)]
     GitFetch,

@@ -216,7 +216,8 @@ pub async fn run(arguments: ControllerArgs) -> Result<ExitCode, CliError> {
         kubeconfig: arguments.kubeconfig,
     })
     .await?;
-    until_ended(|shutdown| crate::controllers::run(config, connection.client, shutdown)).await
+    until_ended(|shutdown| Box::pin(crate::controllers::run(config, connection.client, shutdown)))
+        .await
 }
 
 #[cfg(test)]

@@ -11,10 +11,12 @@ mod connect;
 mod controller;
 mod crds;
 mod dns;
+mod doctor;
 mod error;
 mod list;
 mod logs;
 mod managed;
+mod open;
 mod output;
 mod plan;
 pub mod proxy;
@@ -72,6 +74,7 @@ impl CommandLine {
     pub fn log_settings(&self) -> LogSettings {
         match &self.cli.command {
             Command::Controller(arguments) => arguments.log.settings(),
+            Command::Proxy(arguments) => arguments.log.settings(),
             _ => LogSettings {
                 filter: "workstead=warn".to_owned(),
                 ..LogSettings::default()
@@ -84,9 +87,12 @@ impl CommandLine {
         let mut screen = Screen::standard();
         let outcome = match self.cli.command {
             Command::Controller(arguments) => block_on(controller::run(*arguments)),
+            Command::Proxy(arguments) => block_on(proxy::run(*arguments)),
             Command::Plan(arguments) => block_on(plan::run(arguments, &mut screen)),
             Command::Validate(arguments) => validate::run(&arguments, &mut screen),
             Command::Render(arguments) => render::run(&arguments, &mut screen),
+            Command::Open(arguments) => block_on(open::run(arguments, &mut screen)),
+            Command::Doctor(arguments) => block_on(doctor::run(*arguments, &mut screen)),
             Command::Crds(arguments) => crds::run(&arguments, &mut screen),
             Command::List(arguments) => block_on(list::run(arguments, &mut screen)),
             Command::Why(arguments) => block_on(why::run(arguments, &mut screen)),

@@ -2,20 +2,33 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use zeroize::Zeroizing;
 
+use crate::cli::args::ClusterArgs;
+use crate::cli::connect::connect;
 use crate::cli::error::CliError;
 use crate::cli::logs::LogArgs;
-use crate::cli::values::{domain_name, duration, label_name, range};
+use crate::cli::role::until_ended;
+use crate::cli::values::{domain_name, duration, label, label_name, range};
+use crate::controllers::clock::SystemClock;
 use crate::model::names::{DnsLabel, DnsSubdomain};
 use crate::model::net::Cidr;
+use crate::proxy;
+use crate::proxy::app::run::Parts;
 use crate::proxy::config::{
     ClientSecret, Config, Drain, Issuer, Limits, Listeners, LocalListener, Oidc, TlsListener,
 };
 use crate::proxy::host::{Scheme, Site};
+use crate::proxy::observe::metrics::ProxyMetrics;
+use crate::proxy::route::metrics::RouteMetrics;
+use crate::proxy::route::supervisors::SessionSettings;
+use crate::proxy::session::entropy::SystemEntropy;
+use crate::telemetry::Health;
 
 /// Longest file with a client's secret.
 const SECRET_LIMIT: u64 = 64 * 1024;
@@ -61,6 +74,9 @@ pub struct ProxyArgs {
     /// Paths that pages ask for by themselves: such a request is no sign that somebody is there
     #[arg(long, env = "WORKSTEAD_KEEP_ALIVE_PATHS", hide_env_values = true, value_name = "PATH", value_delimiter = ',', value_parser = path)]
     keep_alive_paths: Vec<String>,
+    /// Names that no workspace opens under, beside auth, ssh and hub
+    #[arg(long = "reserved-name", env = "WORKSTEAD_RESERVED_NAMES", hide_env_values = true, value_name = "NAME", value_delimiter = ',', value_parser = label)]
+    reserved_names: Vec<String>,
     /// What one may take.
     #[command(flatten)]
     limits: LimitArgs,
@@ -263,6 +279,7 @@ impl ProxyArgs {
             denied_addresses: self.denied_addresses.clone(),
             denied_ports: self.denied_ports.clone(),
             keep_alive_paths: self.keep_alive_paths.clone(),
+            reserved_names: self.reserved_names.clone(),
             limits: self.limits.limits(),
             drain: Drain {
                 lag: self.drain_lag,
@@ -355,7 +372,10 @@ impl LimitArgs {
 }
 
 /// Reads a file with one secret in it.
-fn read_secret(path: &Path) -> Result<ClientSecret, CliError> {
+///
+/// # Errors
+/// When it can't be read, or nothing is in it.
+pub fn read_secret(path: &Path) -> Result<ClientSecret, CliError> {
     use std::io::Read;
     let failed = || CliError::undone(format!("failed to read a secret from {}", path.display()));
     let mut text = Zeroizing::new(String::new());
@@ -371,6 +391,43 @@ fn path(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("'{text}' is no path: write for example /healthz"))
+}
+
+/// Runs the proxy until a signal ends it.
+pub async fn run(arguments: ProxyArgs) -> Result<ExitCode, CliError> {
+    let config = arguments.config()?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = ?config,
+        kubeconfig = ?arguments.kubeconfig,
+        "starting"
+    );
+    let connection = connect(&ClusterArgs {
+        namespace: None,
+        context: None,
+        kubeconfig: arguments.kubeconfig,
+    })
+    .await?;
+    let routes = RouteMetrics::default();
+    let parts = Parts {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        metrics: Arc::new(ProxyMetrics::new(&routes)),
+        routes,
+        health: Health::new(),
+        sessions: SessionSettings::default(),
+        allows_loopback: false,
+        writes_access: true,
+    };
+    until_ended(|shutdown| {
+        Box::pin(proxy::app::run::run(
+            config,
+            connection.client,
+            parts,
+            shutdown,
+        ))
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod events;
 pub mod gitsync;
 pub mod guard;
 mod health;
+pub mod keyring;
 pub mod lease;
 pub mod passes;
 mod run;

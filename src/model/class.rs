@@ -6,6 +6,7 @@
 //! A caller uses [`validate`] for the status of a class, and [`choose`] for a Workspace.
 
 mod fields;
+mod timeouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,9 +30,10 @@ use crate::model::resources::Amounts;
 pub(crate) use fields::check_label;
 pub use fields::is_reserved;
 use fields::{
-    Report, child_entries, class_author, class_deadlines, class_editors, class_egress,
-    class_lifetimes, class_pod, class_pull_secrets, class_resources, class_storage, class_tools,
+    Report, child_entries, class_author, class_editors, class_egress, class_pod,
+    class_pull_secrets, class_resources, class_storage, class_tools,
 };
+use timeouts::{class_deadlines, class_lifetimes};
 
 /// Never reached, whatever a class says: metadata services, link-local and private IPv6 addresses.
 pub const NEVER_REACHED: [&str; 3] = ["169.254.0.0/16", "fc00::/7", "fe80::/10"];

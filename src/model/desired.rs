@@ -11,7 +11,7 @@
 //!   it does not fire by surprise at a later start.
 //! - A stop by a timer is undone by the annotation, by a visit that the proxy records (`status.wake`), by a restart and by
 //!   another spec. A visit of a workspace that the spec wants Stopped is forgotten like a restart: whoever wrote Stopped
-//!   meant it. A request that comes as its timer ends wins over a stop, never over a termination.
+//!   meant it. One that comes as a timer ends starts the workspace again once it has stopped; nothing undoes a termination.
 //! - No pod is made beside another one that may still write to the home volume: a start holds 0 replicas until none is
 //!   left ([`Decision::waits`]). A ReplicaSet that is scaled up again, or a Deployment that is made anew, would not wait.
 //! - While the spec can't be carried out (blocked), a running workspace goes on running: a restart waits, since its
@@ -204,7 +204,10 @@ fn wish(question: &Question<'_>) -> Decision {
         return decision;
     }
     let woken = wake_asked.is_some() || visited.is_some() || restart_asked.is_some();
-    if let Some(stop) = over.filter(|stop| stop.timer.terminates() || !woken) {
+    if let Some(stop) = over.filter(|stop| stop.timer.terminates() || restart_asked.is_none()) {
+        // Whoever asks for a start at this moment is heard when it has stopped.
+        decision.last_handled_wake_at = previous.last_handled_wake_at.clone();
+        decision.last_handled_visit_at = previous.last_handled_visit_at.clone();
         return decision.ended_by(stop.clone());
     }
     let unchanged = |stop: &&StoppedByTimer| Some(stop.generation) == workspace.metadata.generation;

@@ -54,6 +54,18 @@ impl Cidr {
         }
     }
 
+    /// Every IPv4 address.
+    pub const ALL_IPV4: Self = Self {
+        v6: false,
+        network: 0,
+        prefix: 0,
+    };
+
+    /// Whether an address is in it. An IPv4 address that IPv6 carries is taken as itself.
+    pub fn has(self, address: IpAddr) -> bool {
+        self.contains(Self::of(address))
+    }
+
     /// Whether the other range is this one or inside it.
     pub fn contains(self, other: Self) -> bool {
         let bits: u8 = if self.v6 { 128 } else { 32 };
@@ -124,6 +136,10 @@ mod tests {
         assert!(!cidr("169.254.0.0/16").contains(cidr("0.0.0.0/0")));
         assert!(!cidr("::/0").contains(cidr("10.0.0.0/8")));
         assert!(!cidr("10.0.0.0/8").contains(cidr("11.0.0.0/8")));
+        assert!(cidr("10.0.0.0/8").has([10, 255, 0, 1].into()));
+        assert!(!cidr("10.0.0.0/8").has([11, 0, 0, 1].into()));
+        assert!(!cidr("0.0.0.0/0").has(std::net::Ipv6Addr::LOCALHOST.into()));
+        assert!(Cidr::ALL_IPV4.has([255, 255, 255, 255].into()));
     }
 
     proptest! {

@@ -3,11 +3,13 @@
 //! A caller advances the timers first ([`timers`]), puts them into the [`Evidence`], and calls [`build`]. The same input
 //! gives the same status again: no time ticks in it.
 
+mod host;
+mod moments;
 mod timeline;
 mod volume;
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::access::EndpointStatus;
 use crate::api::activity::Activity;
@@ -18,14 +20,15 @@ use crate::api::workspace::{
 };
 use crate::model::access::Conflict;
 use crate::model::conditions::{ConditionType, Reason, Wanted, is_true, seconds, upsert};
-use crate::model::desired::{Decision, is_stopped};
-use crate::model::evidence::{Evidence, Facts, Timers};
+use crate::model::desired::Decision;
+use crate::model::evidence::{Evidence, Timers};
 use crate::model::failures::{apply_rejected, same_trouble};
 use crate::model::inside::inspection;
 use crate::model::inside::told::{self, Answer, PARTS, Told};
 use crate::model::names::{MAIN_CONTAINER, ORIGIN_ANNOTATION};
 use crate::model::revision::{Pinned, micro};
 use crate::model::state;
+pub use moments::timers;
 
 /// What a pass did and saw.
 #[derive(Debug, Clone)]
@@ -87,79 +90,6 @@ fn is_same_start(status: &WorkspaceStatus, timers: &Timers) -> bool {
     status.start_requested_at.as_ref().map(|time| time.0) == timers.start_requested_at
 }
 
-/// So far clocks of one cluster may differ before a moment that another one wrote is not believed.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(60);
-
-/// Moves the persisted moments on: where the timers begin.
-///
-/// - A start begins when its pin was made, so that a controller that dies between pin and status loses nothing.
-/// - A stop begins when it is first wanted, and its moment goes when nothing is left to stop.
-/// - A pod that was ready and is no more begins the startup timer again, from the moment the pod itself names.
-/// - A start that goes up again after it was down begins the startup timer again too.
-pub fn timers(
-    previous: &WorkspaceStatus,
-    decision: &Decision,
-    facts: &Facts,
-    pinned: Option<&Pinned>,
-    now: Timestamp,
-) -> Timers {
-    let now = micro(now).0;
-    let start_requested_at = previous
-        .start_requested_at
-        .as_ref()
-        .map(|time| time.0)
-        .max(pinned.map(|pinned| pinned.pin.inputs.started_at.0));
-    let gone = facts.deployment.is_none() && !facts.has_pod_left();
-    let settled = decision.replicas != 0 || gone || is_stopped(facts);
-    let stop_requested_at = if settled {
-        None
-    } else {
-        Some(
-            previous
-                .stop_requested_at
-                .as_ref()
-                .map_or(now, |time| time.0),
-        )
-    };
-    let goes_on = is_recorded(previous, pinned);
-    let was_ready = goes_on && is_true(&previous.conditions, ConditionType::PodReady);
-    let was_down = goes_on
-        && (previous.stop_requested_at.is_some()
-            || previous.actual_state == Some(ActualState::Stopped));
-    let lost =
-        was_ready && decision.replicas >= 1 && !facts.has_ready_pod() && facts.pods.is_some();
-    let last_ready_at = if lost {
-        let named = facts
-            .main_pod()
-            .and_then(|pod| pod.condition("Ready"))
-            .and_then(|condition| condition.since);
-        // The pod names its moment by another clock. Far off, it is that clock, or we looked away for long: then the timer
-        // begins when we see it. And it was ready in this start, so it is not before it.
-        let believed = named.filter(|since| now.duration_since(*since) < CLOCK_SLACK);
-        Some(
-            believed
-                .unwrap_or(now)
-                .min(now)
-                .max(start_requested_at.unwrap_or(Timestamp::MIN)),
-        )
-    } else if was_down && decision.replicas >= 1 {
-        Some(now)
-    } else {
-        previous.last_ready_at.as_ref().map(|time| time.0)
-    };
-    Timers {
-        start_requested_at,
-        stop_requested_at,
-        last_ready_at,
-    }
-}
-
-/// Whether the start of this pass is the one that the status speaks of. A new one has its own moments.
-fn is_recorded(previous: &WorkspaceStatus, pinned: Option<&Pinned>) -> bool {
-    let recorded = previous.revision.as_ref().map(|revision| &revision.name);
-    recorded.is_some() && recorded == pinned.map(|pinned| &pinned.name)
-}
-
 /// Builds the status.
 pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
     let previous = report.workspace.status.clone().unwrap_or_default();
@@ -189,7 +119,7 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
             .map(str::to_owned)
             .or_else(|| previous.url.clone())
             .filter(|_| report.conflict.is_none()),
-        endpoints: endpoints(report),
+        endpoints: host::endpoints(report),
         class_name: class_in_effect(report, &previous),
         conditions: upsert(
             &previous.conditions,
@@ -227,13 +157,13 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
         } else {
             previous.last_handled_visit_at.clone()
         },
-        running_since: since(
+        running_since: moments::since(
             state == ActualState::Running,
             previous.actual_state == Some(ActualState::Running),
             previous.running_since.as_ref(),
             now,
         ),
-        stopped_since: stopped_since(report, &previous, state, now),
+        stopped_since: moments::stopped_since(report, &previous, state, now),
         activity: report.activity.cloned(),
         // What a timer ended stays ended, however far that could be carried out.
         stopped_by_timer: if applied || decision.effective == EffectiveDesiredState::Terminated {
@@ -274,24 +204,6 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
             .or_else(|| previous.tools.clone()),
         unreadable: Vec::new(),
     }
-}
-
-/// When a state began: kept while it lasts.
-fn since(is: bool, was: bool, before: Option<&MicroTime>, now: Timestamp) -> Option<MicroTime> {
-    let kept = before.filter(|_| was).cloned();
-    is.then(|| kept.unwrap_or_else(|| micro(now)))
-}
-
-/// When it stopped. An error in between does not begin the time anew: it is stopped for as long as nobody starts it.
-fn stopped_since(
-    report: &Report<'_>,
-    previous: &WorkspaceStatus,
-    state: ActualState,
-    now: Timestamp,
-) -> Option<MicroTime> {
-    let stays = report.decision.effective == EffectiveDesiredState::Stopped;
-    let before = previous.stopped_since.clone().filter(|_| stays);
-    before.or_else(|| (state == ActualState::Stopped).then(|| micro(now)))
 }
 
 /// The steps of the pod, and those that the first process told of.
@@ -467,40 +379,8 @@ fn conditions(
     wanted.extend(volume::condition(report, state));
     wanted.extend(pod_condition(report, previous, state, failure));
     wanted.extend(report.evidence.told.conditions());
-    wanted.extend(report.conflict.map(conflict));
+    wanted.extend(report.conflict.map(host::condition));
     wanted
-}
-
-/// Where its endpoints open: nowhere without a host.
-fn endpoints(report: &Report<'_>) -> Vec<EndpointStatus> {
-    let mut endpoints = report.endpoints.to_vec();
-    if report.conflict.is_some() {
-        for endpoint in &mut endpoints {
-            endpoint.url = None;
-        }
-    }
-    endpoints
-}
-
-/// For information: it runs, and opens nowhere. Whose the other Workspace is, is not said: its namespace may be none of
-/// the reader's business.
-fn conflict(conflict: &Conflict) -> Wanted {
-    let (reason, message) = match conflict {
-        Conflict::Reserved => (
-            Reason::NameReserved,
-            "its name is kept for the installation, so it opens at no address: create it again under another name",
-        ),
-        Conflict::HeldBy { .. } => (
-            Reason::NameTaken,
-            "an older Workspace of another namespace has the same name, so this one opens at no address: create it again under another name",
-        ),
-    };
-    Wanted {
-        type_: ConditionType::HostConflict,
-        status: Some(true),
-        reason,
-        message: message.to_owned(),
-    }
 }
 
 /// Whether only a person can help. Failed counts also while the kubelet still tries: recovery removes it.

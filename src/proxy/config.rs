@@ -34,6 +34,8 @@ pub struct Config {
     pub denied_ports: Vec<u16>,
     /// Paths whose requests are no sign of anybody's being there.
     pub keep_alive_paths: Vec<String>,
+    /// Names that no workspace opens under, beside those that are always kept.
+    pub reserved_names: Vec<String>,
     /// What one client, person or workspace may take.
     pub limits: Limits,
     /// How it ends.

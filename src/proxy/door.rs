@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Response};
 use hyper::body::Bytes;
@@ -11,9 +12,6 @@ use crate::proxy::host::RequestHost;
 
 /// Paths below this one are ours on every host. Matched on the bytes as they came.
 pub const RESERVED_PREFIX: &str = "/.workstead-proxy/";
-
-/// On the auth host, where identity providers send people back to: what operators register there.
-pub const OIDC_CALLBACK: &str = "/.workstead-proxy/oidc/callback";
 
 /// On every answer of ours and on none of a workspace's: `workstead doctor` and people can tell who answered.
 pub const MARK: HeaderName = HeaderName::from_static("x-workstead-proxy");
@@ -32,8 +30,31 @@ pub trait Door: Send + Sync + 'static {
     /// Decides. It may wait (a start is watched, a code is redeemed), but never without a deadline.
     fn decide(&self, request: Request<'_>) -> impl Future<Output = Verdict> + Send;
 
+    /// The page for a request that was to be forwarded and could not be. Nothing was sent to the client yet.
+    fn failed(&self, request: Request<'_>, failure: Failure) -> Answer;
+
     /// A request that the front refused, by the name of the rule: for counters and logs.
     fn refused(&self, client: &Client, rule: &'static str);
+}
+
+/// Why the port of a workspace gave no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Nothing listens there.
+    #[error("the port refused the connection")]
+    Refused,
+    /// No route, or another error of the network.
+    #[error("the pod was not reached")]
+    Unreachable,
+    /// The connection was not there in time.
+    #[error("the port did not answer in time")]
+    Slow,
+    /// It closed the connection instead of an answer.
+    #[error("the app closed the connection before it answered")]
+    Ended,
+    /// What it answered broke a rule, by the rule's name.
+    #[error("the app's response broke the rule {0}")]
+    Broken(&'static str),
 }
 
 /// One request, as the front read and checked it.
@@ -157,4 +178,29 @@ pub trait Permit: Send + Sync {
 pub trait Meter: Send + Sync {
     /// The client did something: a request, or data in a WebSocket.
     fn touch(&self);
+
+    /// An upgraded stream began; its end is [`Meter::ended`].
+    fn upgraded(&self) {}
+
+    /// The request and its response, or the upgraded stream, are over.
+    fn ended(&self, ended: &Ended) {
+        let _ = ended;
+    }
+}
+
+/// What became of a forwarded request: for logs and counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// The status of the response; none if it never began.
+    pub status: Option<u16>,
+    /// Bytes of the body, or of the upgraded stream, from the client.
+    pub received: u64,
+    /// Bytes of the body, or of the upgraded stream, to the client.
+    pub sent: u64,
+    /// How long a new connection to the port took; none if there was one already.
+    pub connect: Option<Duration>,
+    /// `Set-Cookie` lines that were dropped for naming a cookie of ours.
+    pub cookies_dropped: u32,
+    /// `Domain` attributes that were removed for reaching other workspaces.
+    pub domains_removed: u32,
 }

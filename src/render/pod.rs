@@ -136,7 +136,7 @@ fn main_container(workspace: &ValidatedWorkspace) -> Container {
     }
 }
 
-/// Ours first, then the user's by name. HOME is ours unless the user sets it.
+/// Ours first, then the user's by name. HOME and Git's settings are ours unless the user sets them.
 fn environment(workspace: &ValidatedWorkspace) -> Vec<EnvVar> {
     let identity = &workspace.identity;
     let variable = |name: &str, value: &str| EnvVar {
@@ -144,9 +144,16 @@ fn environment(workspace: &ValidatedWorkspace) -> Vec<EnvVar> {
         value: Some(literal(value)),
         value_from: None,
     };
-    let mut list = Vec::with_capacity(workspace.env.len() + 5);
-    if !workspace.env.keys().any(|name| name.as_str() == "HOME") {
-        list.push(variable("HOME", HOME_PATH));
+    let mut list = Vec::with_capacity(workspace.env.len() + 6);
+    let of_git = (
+        workstead_link::GIT_CONFIG_VARIABLE,
+        workstead_link::GIT_CONFIG_PATH,
+    );
+    let is_set = |name: &str| workspace.env.keys().any(|other| other.as_str() == name);
+    for (name, value) in [of_git, ("HOME", HOME_PATH)] {
+        if !is_set(name) {
+            list.push(variable(name, value));
+        }
     }
     list.push(variable("WORKSTEAD_NAMESPACE", identity.namespace.as_str()));
     list.push(variable("WORKSTEAD_OWNER", workspace.owner.as_str()));

@@ -53,6 +53,13 @@ pub const TLS_CLIENTS: &str = "ca.crt";
 /// A folder for each Secret with Git credentials, named like it.
 pub const CREDENTIALS_PATH: &str = "/run/workstead/git-credentials";
 
+/// Git's settings of the workspace, written by the supervisor at each start. The pod names it in
+/// [`GIT_CONFIG_VARIABLE`], so that it holds for every process of the container, whoever starts it.
+pub const GIT_CONFIG_PATH: &str = "/run/workstead/gitconfig";
+
+/// What Git (2.32 and later) reads in place of `/etc/gitconfig`.
+pub const GIT_CONFIG_VARIABLE: &str = "GIT_CONFIG_SYSTEM";
+
 /// The editor.
 pub const EDITOR_PORT: u16 = 60001;
 

@@ -35,6 +35,7 @@ use crate::controllers::Shared;
 use crate::controllers::cache::Key;
 use crate::controllers::guard;
 use crate::controllers::health;
+use crate::controllers::keyring;
 use crate::controllers::passes::{Passes, chain};
 use crate::controllers::supervisor::follow::Followers;
 use crate::controllers::supervisor::keys::Keys;
@@ -140,7 +141,8 @@ pub async fn run(
         context
             .followers
             .run(orders, &context.keys, &*shared.clock, &shutdown),
-        renew_proxy(&context, &shutdown)
+        renew_proxy(&context, &shutdown),
+        keyring::run(&shared, &shutdown)
     );
 }
 

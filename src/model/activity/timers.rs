@@ -241,7 +241,10 @@ fn idle(
         used.map(|used| used.by.clone())
     };
     activity.busy_at = busy_at.clone().filter(|_| busy_is_last);
-    let last = [used_at, busy_at.map(|busy| busy.0)];
+    // A visit is a use, also where the Lease does not say so yet.
+    let visit = question.previous.wake.as_ref();
+    let visit = visit.map(|wake| wake.requested_at.0.min(now));
+    let last = [used_at, busy_at.map(|busy| busy.0), visit];
     let last = last.into_iter().flatten().fold(since, Timestamp::max);
     let due = question
         .limit(Timer::Idle)

@@ -359,10 +359,35 @@ fn nothing_wakes_what_is_terminated() {
 }
 
 #[test]
-fn a_visit_as_the_timer_ends_wins_over_a_stop_and_not_over_a_termination() {
-    let previous = status(json!({"wake": visit(1)}));
-    let of = |timer| look_when_over(&asked(None, &[]), &previous, &up(), &ended(timer)).effective;
-    assert_eq!((of("idle"), of("maxActive")), (Running, Running));
+fn a_visit_as_the_timer_ends_starts_it_again_once_it_is_stopped() {
+    let mut previous = status(json!({"wake": visit(1)}));
+    let stop = look_when_over(&asked(None, &[]), &previous, &up(), &ended("maxActive"));
+    assert_eq!(
+        (stop.effective, stop.last_handled_visit_at),
+        (Stopped, None)
+    );
+    previous.stopped_by_timer = stop.stopped_by_timer;
+    let start = look(&asked(None, &[]), &previous, &down());
+    assert_eq!((start.effective, start.replicas), (Running, 1));
+    assert!(start.last_handled_visit_at.is_some());
+}
+
+#[test]
+fn a_restart_as_a_timer_ends_begins_a_new_start_and_undoes_no_termination() {
+    let workspace = asked(None, &[(RESTART, "noon")]);
+    let of = |timer| {
+        look_when_over(
+            &workspace,
+            &WorkspaceStatus::default(),
+            &up(),
+            &ended(timer),
+        )
+        .effective
+    };
+    assert_eq!(
+        (of("idle"), of("maxActive")),
+        (RestartRequested, RestartRequested)
+    );
     assert_eq!(
         (of("maxStopped"), of("maxLifetime")),
         (Terminated, Terminated)

@@ -57,6 +57,11 @@ async fn the_secret_of_host_and_owner_opens_the_door_no_other_does_and_nothing_o
     }
     let author = room.exec("right", "git -C /projects/ssh log -1 --format=%ae");
     assert_eq!(author.trim(), OWNER);
+    // In a shell that nobody prepared, too; and what a person sets counts before what we set.
+    let fetched = "git -C /projects/https fetch --quiet && git -C /projects/ssh fetch --quiet && git config user.email";
+    assert_eq!(room.exec("right", fetched).trim(), OWNER);
+    let own = "git config --global user.email me@example.com && git config user.email; git config --global --unset user.email";
+    assert_eq!(room.exec("right", own).trim(), "me@example.com");
     // The helper's answer, as a digest: in no log it would be told from a leak.
     let answer = room.exec("right", "cat /projects/answer");
     let expected = format!("{}\n", server.password);

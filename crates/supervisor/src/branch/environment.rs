@@ -1,4 +1,7 @@
-//! What the processes of a workspace find in their environment: Git is set up, the plan is gone, nothing is secret.
+//! What the processes of a workspace find: Git is set up, the plan is gone, nothing is secret.
+//!
+//! Git reads our settings from a file in place of the system's. So they come last: whatever a person sets by
+//! `git config` counts before them. And they hold in shells that no process of ours has started, `kubectl exec` above all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -8,7 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use workstead_link::{PLAN_VARIABLE, Plan, RUN_PATH, SSH_PATH};
+use workstead_link::{
+    GIT_CONFIG_PATH, GIT_CONFIG_VARIABLE, PLAN_VARIABLE, Plan, RUN_PATH, SSH_PATH,
+};
 
 use crate::credentials::{Way, name_of, serves};
 use crate::places::Places;
@@ -21,31 +26,39 @@ const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 pub struct Environment {
     set: Vec<(OsString, OsString)>,
     ssh: Option<String>,
+    file: PathBuf,
 }
 
 impl Environment {
     /// That of the plan, on top of this process's own.
     ///
     /// # Errors
-    /// When ssh's settings can't be written.
+    /// When the settings of Git or ssh can't be written.
     pub fn of(plan: &Plan, places: &Places) -> io::Result<Self> {
         let me = env::current_exe()?;
         let mut settings = Vec::new();
         if let Some(author) = &plan.author {
-            let values = [("user.name", &author.name), ("user.email", &author.email)];
+            let values = [("name", &author.name), ("email", &author.email)];
             let given = values.into_iter().filter(|(_, value)| !value.is_empty());
-            settings.extend(given.map(|(key, value)| (key.to_owned(), value.clone())));
+            settings.extend(given.map(|(key, value)| Setting::new("user", None, key, value)));
         }
         settings.extend(host_settings(plan, places, &me));
         let ssh = ssh_command(plan, places)?;
-        let mut set = git_config(&settings, env::var_os("GIT_CONFIG_COUNT"));
-        if let Some(ssh) = &ssh
-            && env::var_os("GIT_SSH_COMMAND").is_none()
-        {
-            set.push(("GIT_SSH_COMMAND".into(), ssh.into()));
+        if let Some(ssh) = &ssh {
+            settings.push(Setting::new("core", None, "sshCommand", ssh));
+        }
+        let file = places.at(GIT_CONFIG_PATH);
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&file, git_config(&settings))?;
+        let mut set = Vec::new();
+        // The pod names it for every process of the container; a workspace may name another one, and then means it.
+        if env::var_os(GIT_CONFIG_VARIABLE).is_none() {
+            set.push((GIT_CONFIG_VARIABLE.into(), file.clone().into()));
         }
         set.push(("PATH".into(), path(env::var_os("PATH"), places)));
-        Ok(Self { set, ssh })
+        Ok(Self { set, ssh, file })
     }
 
     /// For whatever runs in the workspace.
@@ -59,6 +72,7 @@ impl Environment {
         self.apply(command);
         let ssh = self.ssh.as_deref().unwrap_or("ssh");
         command
+            .env(GIT_CONFIG_VARIABLE, &self.file)
             .env("LC_ALL", "C")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_ALLOW_PROTOCOL", "https:http:ssh")
@@ -84,27 +98,68 @@ fn path(own: Option<OsString>, places: &Places) -> OsString {
     path
 }
 
-/// Settings as variables, after those that are there already.
-fn git_config(settings: &[(String, String)], there: Option<OsString>) -> Vec<(OsString, OsString)> {
-    if settings.is_empty() {
-        return Vec::new();
+/// One setting of Git.
+#[derive(Debug, PartialEq, Eq)]
+struct Setting {
+    section: &'static str,
+    subsection: Option<String>,
+    key: &'static str,
+    value: String,
+}
+
+impl Setting {
+    fn new(
+        section: &'static str,
+        subsection: Option<String>,
+        key: &'static str,
+        value: &str,
+    ) -> Self {
+        Self {
+            section,
+            subsection,
+            key,
+            value: value.to_owned(),
+        }
     }
-    let there: usize = there
-        .and_then(|count| count.to_str()?.parse().ok())
-        .unwrap_or(0);
-    let mut set = vec![(
-        OsString::from("GIT_CONFIG_COUNT"),
-        OsString::from((there + settings.len()).to_string()),
-    )];
-    for (n, (key, value)) in (there..).zip(settings) {
-        set.push((format!("GIT_CONFIG_KEY_{n}").into(), key.into()));
-        set.push((format!("GIT_CONFIG_VALUE_{n}").into(), value.into()));
+}
+
+/// The file that stands for the system's, which it includes: what an image sets up counts before ours.
+fn git_config(settings: &[Setting]) -> String {
+    let mut text = String::from("# Written by Workstead at each start.\n");
+    for setting in settings {
+        let subsection = setting.subsection.as_deref();
+        let subsection = subsection.map(|name| format!(" {}", in_quotes(name)));
+        text.push_str(&format!(
+            "[{}{}]\n\t{} = {}\n",
+            setting.section,
+            subsection.unwrap_or_default(),
+            setting.key,
+            in_quotes(&setting.value)
+        ));
     }
-    set
+    text.push_str("[include]\n\tpath = /etc/gitconfig\n");
+    text
+}
+
+/// As Git reads it back: no byte ends a value, begins a comment or is anything but itself.
+fn in_quotes(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            // Nothing that Git could read back.
+            '\0' => {}
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// For each host: who answers for its credentials, and who vouches for its certificate.
-fn host_settings(plan: &Plan, places: &Places, me: &Path) -> Vec<(String, String)> {
+fn host_settings(plan: &Plan, places: &Places, me: &Path) -> Vec<Setting> {
     let mut settings = Vec::new();
     for (host, secrets) in by_host(plan) {
         let folders = || secrets.iter().map(|secret| places.credential(secret));
@@ -113,14 +168,16 @@ fn host_settings(plan: &Plan, places: &Places, me: &Path) -> Vec<(String, String
         // With two of them a guess would show one host's secret to whoever is meant by the other.
         if let [folder] = answering.as_slice() {
             let helper = format!("{} git-credential {} {host}", quoted(me), quoted(folder));
-            settings.extend(urls().map(|url| (format!("credential.{url}.helper"), helper.clone())));
+            settings
+                .extend(urls().map(|url| Setting::new("credential", Some(url), "helper", &helper)));
         }
         if let Some(file) = folders()
             .map(|f| f.join("ca.crt"))
             .find(|file| file.exists())
         {
-            let file = file.to_string_lossy().into_owned();
-            settings.push((format!("http.https://{host}/.sslCAInfo"), file));
+            let url = format!("https://{host}/");
+            let file = file.to_string_lossy();
+            settings.push(Setting::new("http", Some(url), "sslCAInfo", &file));
         }
     }
     settings
@@ -222,18 +279,42 @@ mod tests {
         (folder, places)
     }
 
+    /// What Git itself reads.
+    fn read(file: &Path, key: &str) -> String {
+        let output = Command::new("git")
+            .args(["config", "--file"])
+            .arg(file)
+            .args(["--get", key])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.strip_suffix('\n').unwrap_or(&text).to_owned()
+    }
+
     #[test]
-    fn settings_come_after_those_that_are_there() {
-        let settings = [("a.b".to_owned(), "c".to_owned())];
-        let set = git_config(&settings, Some("2".into()));
-        let expected = [
-            ("GIT_CONFIG_COUNT", "3"),
-            ("GIT_CONFIG_KEY_2", "a.b"),
-            ("GIT_CONFIG_VALUE_2", "c"),
-        ];
-        assert_eq!(set, expected.map(|(k, v)| (k.into(), v.into())));
-        assert_eq!(git_config(&settings, Some("x".into()))[0].1, "1");
-        assert!(git_config(&[], None).is_empty());
+    fn git_reads_back_every_value_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gitconfig");
+        for value in [
+            "Alice",
+            " a  b ",
+            "it's \"quoted\"; # and \\ more",
+            "two\nlines\tand a tab",
+            "[section]",
+            "Zoë",
+        ] {
+            let url = "https://git.example.com:8443/".to_owned();
+            let settings = [
+                Setting::new("user", None, "name", value),
+                Setting::new("http", Some(url), "sslCAInfo", value),
+            ];
+            fs::write(&file, git_config(&settings)).unwrap();
+            assert_eq!(read(&file, "user.name"), value);
+            assert_eq!(
+                read(&file, "http.https://git.example.com:8443/.sslCAInfo"),
+                value
+            );
+        }
     }
 
     #[test]
@@ -254,15 +335,18 @@ mod tests {
             ..Plan::default()
         };
         let settings = host_settings(&plan, &places, Path::new("/opt/me"));
-        let keys: Vec<_> = settings.iter().map(|(key, _)| key.as_str()).collect();
+        let keys: Vec<_> = settings
+            .iter()
+            .map(|s| (s.section, s.subsection.as_deref().unwrap(), s.key))
+            .collect();
         let expected = [
-            "credential.https://git.example.com:8443.helper",
-            "credential.http://git.example.com:8443.helper",
-            "http.https://git.example.com:8443/.sslCAInfo",
+            ("credential", "https://git.example.com:8443", "helper"),
+            ("credential", "http://git.example.com:8443", "helper"),
+            ("http", "https://git.example.com:8443/", "sslCAInfo"),
         ];
         assert_eq!(keys, expected);
-        assert!(settings[0].1.starts_with("/opt/me git-credential "));
-        assert!(settings[0].1.ends_with("/web git.example.com:8443"));
+        assert!(settings[0].value.starts_with("/opt/me git-credential "));
+        assert!(settings[0].value.ends_with("/web git.example.com:8443"));
         assert!(!format!("{settings:?}").contains("canary"));
     }
 

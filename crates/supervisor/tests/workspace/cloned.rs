@@ -111,7 +111,7 @@ fn a_private_project_is_cloned_and_pulled_and_the_secret_is_nowhere_else() {
     for expected in [
         "Already up to date",
         "alice@example.com",
-        "GIT_CONFIG_COUNT=",
+        "GIT_CONFIG_SYSTEM=",
         "[look] ***",
     ] {
         assert!(log.contains(expected), "{expected}: {log}");

@@ -146,7 +146,6 @@ impl World {
             .args(["--ready-port", &self.ready_port.to_string()])
             .args(["--git-silence", &self.git_silence.to_string()])
             .env("HOME", self.folder.path())
-            .env("GIT_CONFIG_NOSYSTEM", "1")
             .env_remove("WORKSTEAD_PLAN")
             .stdin(Stdio::null())
             .stdout(fs::File::create(&out).unwrap())
