@@ -163,12 +163,12 @@ binaries_prepare() {
   mkdir -p "$TARGET/images-$PROFILE_FOLDER"
 }
 
-# binary_keep FILE: sets KEPT to a stripped copy, made again where the file is newer.
+# binary_keep FILE: sets KEPT to a stripped copy, made again where the file is newer. Several may do so at once.
 binary_keep() {
   KEPT=$TARGET/images-$PROFILE_FOLDER/$(basename "$1")
   if [ ! "$KEPT" -nt "$1" ]; then
-    strip -o "$KEPT.part" "$1"
-    mv "$KEPT.part" "$KEPT"
+    strip -o "$KEPT.part.$BASHPID" "$1"
+    mv "$KEPT.part.$BASHPID" "$KEPT"
   fi
 }
 
