@@ -6,7 +6,9 @@ pub mod api;
 pub mod cli;
 pub mod controllers;
 pub mod gitsync;
+pub mod inside;
 pub mod model;
+pub mod proxy;
 pub mod render;
 pub mod telemetry;
 #[cfg(any(test, feature = "testkit"))]

@@ -10,7 +10,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use workstead::controllers::supervisor::authority::{Authority, Client};
-use workstead::controllers::supervisor::dial::{Target, call};
+use workstead::inside::dial::{Target, call};
 use workstead::testkit::git_server::{GitServer, Repository};
 use workstead_link::{PLAN_VARIABLE, Plan, Project, Request, StepKind, StepState};
 

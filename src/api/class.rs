@@ -8,10 +8,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::access::ClassAccess;
+pub use crate::api::activity::ClassTimeouts;
 use crate::api::editors::ClassEditor;
 pub use crate::api::editors::{ClassTools, Delivery, GitIdentity, ToolsDelivery};
 use crate::api::lenient::leniently;
-use crate::api::shared::{DurationText, LocalReference, Quantity, Resources, conditions_schema};
+use crate::api::shared::{LocalReference, Quantity, Resources, conditions_schema};
 
 /// Defaults, caps, network, quotas, and who may use them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -82,6 +84,9 @@ pub struct WorkspaceClassSpec {
     /// Time limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<ClassTimeouts>,
+    /// To whom workspaces may be opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<ClassAccess>,
     /// Settings of the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<ClassPod>,
@@ -204,35 +209,6 @@ pub struct ClassQuota {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000000))]
     pub total: Option<u32>,
-}
-
-/// Time limits.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.startup) || !has(self.maxStartup) || duration(self.startup) <= duration(self.maxStartup)").message("timeouts.startup is longer than timeouts.maxStartup: lower the one or raise the other"))]
-#[x_kube(validation = Rule::new("!has(self.stopping) || !has(self.maxStopping) || duration(self.stopping) <= duration(self.maxStopping)").message("timeouts.stopping is longer than timeouts.maxStopping: lower the one or raise the other"))]
-pub struct ClassTimeouts {
-    /// How long a start may take, for a workspace that says nothing. Left out, 5m.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub startup: Option<DurationText>,
-    /// How long a stop may take, for a workspace that says nothing. Left out, 2m.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stopping: Option<DurationText>,
-    /// The longest startup that a workspace may ask for. Left out, 1h.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_startup: Option<DurationText>,
-    /// The longest stopping that a workspace may ask for. Left out, 1h.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_stopping: Option<DurationText>,
-    /// How long an image may fail to be pulled before the start is called failed. Left out, 60s.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_pull: Option<DurationText>,
-    /// How long a container may fail to be made before the start is called failed. Left out, 60s.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub container_config: Option<DurationText>,
-    /// How long the cluster may refuse to make the pod before the start is called failed. Left out, 30s.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub admission: Option<DurationText>,
 }
 
 /// Settings of the pod.

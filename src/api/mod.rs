@@ -6,6 +6,8 @@
 // Each printer column is an attribute of its own with a name, a type and a path: the lint takes them for repetitions.
 #![allow(clippy::duplicated_attributes)]
 
+pub mod access;
+pub mod activity;
 pub mod class;
 pub mod crds;
 pub mod editors;

@@ -5,11 +5,15 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::access::EndpointStatus;
+pub use crate::api::access::{Endpoint, Shared};
+use crate::api::activity::{Activity, Wake};
+pub use crate::api::activity::{StoppedByTimer, Timeouts};
 use crate::api::editors::Delivery;
 use crate::api::inspection::Inspection;
 use crate::api::lenient::leniently;
 use crate::api::projects::{PostStartCommand, Project};
-use crate::api::shared::{Blame, DurationText, Quantity, Resources, conditions_schema};
+use crate::api::shared::{Blame, Quantity, Resources, conditions_schema};
 pub use crate::api::steps::{Cause, StartStep, TimelineStep};
 
 /// One development environment of one owner.
@@ -125,7 +129,12 @@ pub struct WorkspaceSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub env: Vec<EnvironmentVariable>,
 
-    /// How long it may take to start and to stop, within what the class allows.
+    /// With whom it is shared. Left out, with nobody: it opens for its owner alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<Shared>,
+
+    /// How long it may take to start and to stop, and when it is stopped or terminated by itself, within what the class
+    /// allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
 }
@@ -150,20 +159,6 @@ pub struct Storage {
     pub size: Quantity,
 }
 
-/// A port that the workspace serves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-pub struct Endpoint {
-    /// What it is called, for people and in the Service.
-    #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name of an endpoint is lower-case letters, digits and '-', a letter first: for example web"))]
-    #[x_kube(validation = Rule::new("self != 'editor'").message("an endpoint can't be called editor, which is the editor's own name in the Service: choose another name"))]
-    pub name: String,
-    /// The TCP port inside the workspace, 1 to 65535.
-    #[schemars(range(min = 1, max = 65535))]
-    #[x_kube(validation = Rule::new("!(self in [60001, 60003, 60004, 60022])").message("ports 60001, 60003, 60004 and 60022 are Workstead's own: choose another one for the endpoint"))]
-    pub port: u16,
-}
-
 /// One environment variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct EnvironmentVariable {
@@ -178,18 +173,7 @@ pub struct EnvironmentVariable {
     pub value: String,
 }
 
-/// Time limits of one Workspace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Timeouts {
-    /// How long a start may take before it is called failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub startup: Option<DurationText>,
-    /// How long a stop may take before it is called stuck. Programs get half of it, 30s at most, to end by themselves.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stopping: Option<DurationText>,
-}
-
-/// What the controller observed. Nobody else writes it.
+/// What the controller observed. Nobody else writes it, but for `wake`, which is the proxy's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct WorkspaceStatus {
@@ -205,6 +189,9 @@ pub struct WorkspaceStatus {
     /// Where it opens in a browser.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Where its endpoints open, and for whom.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointStatus>,
     /// The class that is in effect: that of the last start. Another one in the spec counts from the next start on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_name: Option<String>,
@@ -242,6 +229,21 @@ pub struct WorkspaceStatus {
     /// The last value of the annotation `workstead.dev/inspect-requested-at` that was carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_inspect_at: Option<String>,
+    /// The last visit that asked for a start. Written by the proxy alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wake: Option<Wake>,
+    /// The last `wake.requestedAt` that was carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_visit_at: Option<MicroTime>,
+    /// When it last became Running; the idle timer runs from here, or from when it was last used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running_since: Option<MicroTime>,
+    /// When it stopped; the timer of stopped workspaces runs from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped_since: Option<MicroTime>,
+    /// Why it still runs, and what will end that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activity: Option<Activity>,
     /// The stop or termination that a timer decided, until somebody wakes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_by_timer: Option<StoppedByTimer>,
@@ -260,6 +262,9 @@ pub struct WorkspaceStatus {
     /// The editor of the last start, as the class calls it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub editor: Option<String>,
+    /// The port of that editor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub editor_port: Option<u16>,
     /// The tools of the last start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<ToolsStatus>,
@@ -359,17 +364,6 @@ pub struct Restart {
     pub requested: String,
     /// Whether no pod was left at some moment since: only then does it start again.
     pub stop_observed: bool,
-}
-
-/// A stop that a timer decided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct StoppedByTimer {
-    /// Which timer.
-    pub timer: String,
-    /// When.
-    pub at: Time,
-    /// The generation of the spec then; a later spec starts it again.
-    pub generation: i64,
 }
 
 /// The pinned pod template, and what differs from it.

@@ -1,12 +1,16 @@
 //! The command line as it is typed.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::controller::ControllerArgs;
 use crate::cli::dns::DnsArgs;
+use crate::cli::doctor::DoctorArgs;
+use crate::cli::open::OpenArgs;
 use crate::cli::output::DataFormat;
+use crate::cli::proxy::ProxyArgs;
+use crate::cli::values::{domain, duration, label};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -94,6 +98,28 @@ Examples:
 Examples:
   workstead render alice.yaml --class class-team.yaml")]
     Render(RenderArgs),
+    /// Open a workspace in the browser
+    ///
+    /// Where people sign in at an identity provider it shows the workspace's address. On one machine without one it makes a
+    /// login link that works once, for ten minutes: whoever can read Secret workstead-proxy-keys can.
+    #[command(after_help = "\
+Examples:
+  workstead open alice-api
+  workstead open alice-api --port 3000 --print")]
+    Open(OpenArgs),
+    /// Say which step of the way from a browser to a workspace is wrong, and what mends it
+    ///
+    /// It looks at what is installed in the cluster, or, with --base-domain, at what is still to be: names, certificate,
+    /// identity provider, clocks.
+    #[command(after_help = "\
+Examples:
+  workstead doctor
+  workstead doctor -o json                                 for programs
+  workstead doctor --base-domain work.example.com --oidc-issuer https://id.example.com --oidc-client-id workstead
+  workstead doctor --connect-to 203.0.113.7:443            before the names lead there
+
+It ends with 1 when a step is wrong.")]
+    Doctor(Box<DoctorArgs>),
     /// Print the CustomResourceDefinitions of all kinds
     #[command(after_help = "\
 Examples:
@@ -108,6 +134,8 @@ Examples:
     Completion(CompletionArgs),
     /// Run the controllers (in the cluster; the chart does it)
     Controller(Box<ControllerArgs>),
+    /// Run the proxy, the way into workspaces (in the cluster; the chart does it)
+    Proxy(Box<ProxyArgs>),
     /// Fetch a commit: the controller starts it and talks to it over its standard input
     #[command(hide = true)]
     GitFetch,
@@ -319,159 +347,6 @@ impl Shell {
     }
 }
 
-/// Arguments of `controller`: each can be given by its environment variable too, which is how the chart does it.
-#[derive(Args, Clone, Debug)]
-pub struct ControllerArgs {
-    /// The installation's namespace: the Lease of the leader lives here
-    #[arg(long, env = "WORKSTEAD_NAMESPACE", hide_env_values = true, default_value = "workstead-system", value_parser = label)]
-    pub namespace: String,
-    /// Who we are in the Lease: the name of the pod [default: a random one]
-    #[arg(long, env = "WORKSTEAD_IDENTITY", hide_env_values = true)]
-    pub identity: Option<String>,
-    /// The Workstead image, mounted into every workspace
-    #[arg(long, env = "WORKSTEAD_TOOLS_IMAGE", hide_env_values = true)]
-    pub tools_image: String,
-    /// Secrets of that namespace with registry credentials, for pods that find out whether the image can be mounted
-    #[arg(long, env = "WORKSTEAD_PULL_SECRETS", hide_env_values = true, value_name = "SECRET", value_delimiter = ',', value_parser = domain)]
-    pub pull_secrets: Vec<String>,
-    /// The domain under which workspaces open, for example work.example.com
-    #[arg(long, env = "WORKSTEAD_BASE_DOMAIN", hide_env_values = true, value_parser = domain)]
-    pub base_domain: Option<String>,
-    /// How many Workspaces there may be in the cluster [default: no limit]
-    #[arg(long, env = "WORKSTEAD_QUOTA_TOTAL", hide_env_values = true)]
-    pub quota_total: Option<u32>,
-    /// Who answers DNS queries.
-    #[command(flatten)]
-    pub dns: DnsArgs,
-    /// Objects of a kind that are reconciled at the same time
-    #[arg(long, env = "WORKSTEAD_CONCURRENCY", hide_env_values = true, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
-    pub concurrency: u16,
-    /// What Git repositories may cost.
-    #[command(flatten)]
-    pub git: GitArgs,
-    /// Where Git repositories are kept; a cache
-    #[arg(
-        long,
-        env = "WORKSTEAD_STATE_DIRECTORY",
-        hide_env_values = true,
-        default_value = "/var/lib/workstead"
-    )]
-    pub state_directory: PathBuf,
-    /// Where /metrics, /healthz and /readyz are served
-    #[arg(
-        long,
-        env = "WORKSTEAD_HEALTH_ADDRESS",
-        hide_env_values = true,
-        default_value = "0.0.0.0:8080"
-    )]
-    pub health_address: SocketAddr,
-    /// Where the hooks of Git servers are received
-    #[arg(
-        long,
-        env = "WORKSTEAD_WEBHOOK_ADDRESS",
-        hide_env_values = true,
-        default_value = "0.0.0.0:8082"
-    )]
-    pub webhook_address: SocketAddr,
-    /// Look at this namespace alone [default: all]
-    #[arg(long, env = "WORKSTEAD_WATCH_NAMESPACE", hide_env_values = true, value_parser = label)]
-    pub watch_namespace: Option<String>,
-    /// What is logged: error, warn, info, debug, trace, or a filter such as info,workstead=debug
-    #[arg(
-        long,
-        env = "WORKSTEAD_LOG",
-        hide_env_values = true,
-        default_value = "info"
-    )]
-    pub log: String,
-    /// How log lines look
-    #[arg(
-        long,
-        env = "WORKSTEAD_LOG_FORMAT",
-        hide_env_values = true,
-        value_enum,
-        default_value = "text"
-    )]
-    pub log_format: LogFormatArg,
-    /// Path of a kubeconfig [default: the pod's ServiceAccount, or $KUBECONFIG]
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-}
-
-/// What Git repositories may cost the controller. A test relates the defaults to the memory and the volume of the chart's
-/// pod.
-#[derive(Args, Clone, Debug)]
-pub struct GitArgs {
-    /// Fetches from Git at the same time, each in a process of its own
-    #[arg(long = "git-fetches", env = "WORKSTEAD_GIT_FETCHES", hide_env_values = true, default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..))]
-    pub fetches: u16,
-    /// Memory of one fetch
-    #[arg(long = "git-fetch-memory", env = "WORKSTEAD_GIT_FETCH_MEMORY", hide_env_values = true, default_value = "96Mi", value_parser = bytes)]
-    pub fetch_memory: u64,
-    /// Bytes that one fetch may transfer
-    #[arg(long = "git-fetch-bytes", env = "WORKSTEAD_GIT_FETCH_BYTES", hide_env_values = true, default_value = "128Mi", value_parser = bytes)]
-    pub fetch_bytes: u64,
-    /// Objects that one fetch may transfer
-    #[arg(
-        long = "git-fetch-objects",
-        env = "WORKSTEAD_GIT_FETCH_OBJECTS",
-        hide_env_values = true,
-        default_value_t = 500_000
-    )]
-    pub fetch_objects: u64,
-    /// Bytes of one object of a repository, unpacked
-    #[arg(long = "git-object-bytes", env = "WORKSTEAD_GIT_OBJECT_BYTES", hide_env_values = true, default_value = "32Mi", value_parser = bytes)]
-    pub object_bytes: u64,
-    /// Bytes of one repository on disk
-    #[arg(long = "git-repository-bytes", env = "WORKSTEAD_GIT_REPOSITORY_BYTES", hide_env_values = true, default_value = "384Mi", value_parser = bytes)]
-    pub repository_bytes: u64,
-    /// Bytes of all repositories on disk
-    #[arg(long = "git-repositories-bytes", env = "WORKSTEAD_GIT_REPOSITORIES_BYTES", hide_env_values = true, default_value = "1Gi", value_parser = bytes)]
-    pub repositories_bytes: u64,
-    /// Bytes of the YAML files of one tree
-    #[arg(long = "git-tree-bytes", env = "WORKSTEAD_GIT_TREE_BYTES", hide_env_values = true, default_value = "16Mi", value_parser = bytes)]
-    pub tree_bytes: u64,
-    /// Bytes of the YAML files of all trees, which are kept in memory
-    #[arg(long = "git-trees-bytes", env = "WORKSTEAD_GIT_TREES_BYTES", hide_env_values = true, default_value = "32Mi", value_parser = bytes)]
-    pub trees_bytes: u64,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormatArg {
-    /// For people
-    Text,
-    /// For machines
-    Json,
-}
-
-/// Reads `96Mi`, `1Gi`, `500000`.
-fn bytes(text: &str) -> Result<u64, String> {
-    let amount = crate::model::quantity::Amount::parse(text).map_err(|error| error.to_string())?;
-    amount
-        .to_u64()
-        .ok_or_else(|| format!("'{text}' is no whole number of bytes: write for example 96Mi"))
-}
-
-/// Reads `90s`, `10m`, `1h30m`.
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let wrong = || format!("'{text}' is no length of time: write for example 90s or 10m");
-    let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-    std::time::Duration::try_from(span).map_err(|_| wrong())
-}
-
-fn label(text: &str) -> Result<String, String> {
-    crate::model::names::DnsLabel::new(text)
-        .map(|name| name.as_str().to_owned())
-        .map_err(|error| error.to_string())
-}
-
-fn domain(text: &str) -> Result<String, String> {
-    crate::model::names::DnsSubdomain::new(text)
-        .map(|name| name.as_str().to_owned())
-        .map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -480,22 +355,5 @@ mod tests {
     #[test]
     fn the_definition_of_the_command_line_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_are_read_as_kubernetes_writes_them() {
-        assert_eq!(bytes("96Mi"), Ok(96 * 1024 * 1024));
-        assert_eq!(bytes("1k"), Ok(1000));
-        for wrong in ["", "0.5", "-1Mi", "many"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn lengths_of_time_are_read_as_people_write_them() {
-        assert_eq!(duration("90s").unwrap().as_secs(), 90);
-        assert_eq!(duration("1h30m").unwrap().as_secs(), 5400);
-        assert!(duration("soon").is_err());
-        assert!(duration("-5s").is_err());
     }
 }

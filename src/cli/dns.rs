@@ -1,9 +1,8 @@
 //! Who answers DNS queries of workspaces: arguments of the controller and of `workstead render`.
 
-use std::net::IpAddr;
-
 use clap::Args;
 
+use crate::cli::values::{label_name, range};
 use crate::model::class::check_label;
 use crate::model::installation::{ClusterDns, NAMESPACE_NAME_LABEL};
 use crate::model::names::DnsLabel;
@@ -13,7 +12,7 @@ use crate::model::net::Cidr;
 #[derive(Args, Clone, Debug)]
 pub struct DnsArgs {
     /// The namespace of the pods that answer DNS queries
-    #[arg(long, env = "WORKSTEAD_DNS_NAMESPACE", hide_env_values = true, value_name = "NAMESPACE", default_value = ClusterDns::NAMESPACE, value_parser = namespace)]
+    #[arg(long, env = "WORKSTEAD_DNS_NAMESPACE", hide_env_values = true, value_name = "NAMESPACE", default_value = ClusterDns::NAMESPACE, value_parser = label_name)]
     dns_namespace: DnsLabel,
     /// Their labels
     #[arg(long, env = "WORKSTEAD_DNS_PODS", hide_env_values = true, value_name = "KEY=VALUE", value_delimiter = ',', default_value = "k8s-app=kube-dns", value_parser = label)]
@@ -22,7 +21,7 @@ pub struct DnsArgs {
     #[arg(long, env = "WORKSTEAD_DNS_PORTS", hide_env_values = true, value_name = "PORT", value_delimiter = ',', default_value = "53", value_parser = clap::value_parser!(u16).range(1..))]
     dns_ports: Vec<u16>,
     /// Addresses or ranges of resolvers that are no such pods, for example 169.254.20.10 of a cache on each node
-    #[arg(long, env = "WORKSTEAD_DNS_ADDRESSES", hide_env_values = true, value_name = "ADDRESS", value_delimiter = ',', value_parser = address)]
+    #[arg(long, env = "WORKSTEAD_DNS_ADDRESSES", hide_env_values = true, value_name = "ADDRESS", value_delimiter = ',', value_parser = range)]
     dns_addresses: Vec<Cidr>,
 }
 
@@ -39,27 +38,12 @@ impl DnsArgs {
     }
 }
 
-fn namespace(text: &str) -> Result<DnsLabel, String> {
-    DnsLabel::new(text).map_err(|error| error.to_string())
-}
-
 fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text
         .split_once('=')
         .ok_or_else(|| format!("'{text}' is no label: write KEY=VALUE"))?;
     check_label(key, value)?;
     Ok((key.to_owned(), value.to_owned()))
-}
-
-fn address(text: &str) -> Result<Cidr, String> {
-    let range = match text.parse::<IpAddr>() {
-        Ok(IpAddr::V4(one)) => Cidr::parse(&format!("{one}/32")),
-        Ok(IpAddr::V6(one)) => Cidr::parse(&format!("{one}/128")),
-        Err(_) => Cidr::parse(text),
-    };
-    range.ok_or_else(|| {
-        format!("'{text}' is no address: write for example 169.254.20.10 or 169.254.20.0/24")
-    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 
 use crate::api::Workspace;
+use crate::api::access::Visibility;
 use crate::api::workspace::{Endpoint, SupervisorStatus, WorkspaceStatus};
 use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::call::call;
@@ -105,6 +106,7 @@ impl Columns {
             header.extend([
                 "DESIRED",
                 "CAUSE",
+                "TIMER",
                 "ENDPOINTS",
                 "LISTENING",
                 "CLASS",
@@ -135,17 +137,20 @@ impl Columns {
             workspace.spec.owner.clone().into(),
             or_nothing(editor(workspace, &status)),
             or_nothing(ports(&workspace.spec.endpoints)),
-            or_nothing(status.url),
+            or_nothing(status.url.clone()),
             or_nothing(age),
         ];
         if self.namespace {
             row.insert(0, or_nothing(workspace.namespace()));
         }
         if self.wide {
+            let timer = timer(&status, now);
+            let endpoints = endpoints(&workspace.spec.endpoints, &status);
             row.extend([
                 show::desired(workspace).into(),
                 or_nothing(status.failure.map(|failure| format!("{:?}", failure.cause))),
-                or_nothing(endpoints(&workspace.spec.endpoints)),
+                or_nothing(timer),
+                or_nothing(endpoints),
                 or_nothing(listening(status.supervisor.as_ref(), now)),
                 or_nothing(status.class_name),
                 workspace.spec.image.clone().into(),
@@ -176,12 +181,33 @@ fn ports(endpoints: &[Endpoint]) -> Option<String> {
     joined(shown)
 }
 
-/// Endpoints with their names.
-fn endpoints(endpoints: &[Endpoint]) -> Option<String> {
-    let named = endpoints
-        .iter()
-        .map(|endpoint| format!("{}:{}", endpoint.name, endpoint.port));
+/// Endpoints with their names, and to whom they open if not to the owner alone.
+fn endpoints(endpoints: &[Endpoint], status: &WorkspaceStatus) -> Option<String> {
+    let named = endpoints.iter().map(|endpoint| {
+        let mut open = status.endpoints.iter();
+        let open = open.find(|open| open.port == endpoint.port);
+        let visibility = open.map(|open| open.visibility).unwrap_or_default();
+        let name = format!("{}:{}", endpoint.name, endpoint.port);
+        match visibility {
+            Visibility::Private => name,
+            other => format!("{name}({other:?})"),
+        }
+    });
     joined(named.collect())
+}
+
+/// The timer that ended it, or the next one that will.
+fn timer(status: &WorkspaceStatus, now: Timestamp) -> Option<String> {
+    if let Some(stop) = &status.stopped_by_timer {
+        return Some(format!(
+            "{} ({} ago)",
+            stop.timer,
+            show::ago(now, stop.at.0)
+        ));
+    }
+    let next = status.activity.as_ref()?.warnings.first()?;
+    let left = show::ago(next.at.0, now);
+    Some(format!("{} (in {left})", next.timer))
 }
 
 /// Ports on which something listened when the workspace was last asked, and how long ago that was.

@@ -7,20 +7,26 @@ mod again;
 pub mod args;
 mod call;
 mod completion;
-mod config;
 mod connect;
+mod controller;
 mod crds;
 mod dns;
+mod doctor;
 mod error;
 mod list;
+mod logs;
 mod managed;
+mod open;
 mod output;
 mod plan;
+pub mod proxy;
 mod render;
+mod role;
 mod runstate;
 mod show;
 mod sync;
 mod validate;
+mod values;
 mod wait;
 mod why;
 
@@ -67,7 +73,8 @@ impl CommandLine {
     /// library logs about a lost connection is in the error that ends the command.
     pub fn log_settings(&self) -> LogSettings {
         match &self.cli.command {
-            Command::Controller(arguments) => arguments.log_settings(),
+            Command::Controller(arguments) => arguments.log.settings(),
+            Command::Proxy(arguments) => arguments.log.settings(),
             _ => LogSettings {
                 filter: "workstead=warn".to_owned(),
                 ..LogSettings::default()
@@ -79,10 +86,13 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let mut screen = Screen::standard();
         let outcome = match self.cli.command {
-            Command::Controller(arguments) => block_on(config::run(*arguments)),
+            Command::Controller(arguments) => block_on(controller::run(*arguments)),
+            Command::Proxy(arguments) => block_on(proxy::run(*arguments)),
             Command::Plan(arguments) => block_on(plan::run(arguments, &mut screen)),
             Command::Validate(arguments) => validate::run(&arguments, &mut screen),
             Command::Render(arguments) => render::run(&arguments, &mut screen),
+            Command::Open(arguments) => block_on(open::run(arguments, &mut screen)),
+            Command::Doctor(arguments) => block_on(doctor::run(*arguments, &mut screen)),
             Command::Crds(arguments) => crds::run(&arguments, &mut screen),
             Command::List(arguments) => block_on(list::run(arguments, &mut screen)),
             Command::Why(arguments) => block_on(why::run(arguments, &mut screen)),

@@ -40,6 +40,12 @@ pub struct ControllerConfig {
     pub total_quota: Option<u32>,
     /// The domain under which workspaces open, for example `work.example.com`.
     pub base_domain: Option<String>,
+    /// Whether browsers reach it by TLS.
+    pub is_tls: bool,
+    /// The port by which browsers reach it, where it is not the scheme's own.
+    pub base_port: Option<u16>,
+    /// Names that no workspace opens under, beside those that are always kept.
+    pub reserved_names: Vec<String>,
     /// Objects of a kind that are reconciled at the same time.
     pub concurrency: u16,
     /// Where Git repositories are kept between passes.

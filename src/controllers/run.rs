@@ -160,6 +160,9 @@ fn installation(config: &ControllerConfig) -> Result<Installation, RunError> {
         proxy_pods: config.proxy.pod_labels.clone(),
         dns: config.dns.clone(),
         total_quota: config.total_quota,
+        is_tls: config.is_tls,
+        base_port: config.base_port,
+        reserved_names: config.reserved_names.clone(),
         ..Installation::new(namespace, tools_image)
     })
 }

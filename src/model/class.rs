@@ -6,15 +6,19 @@
 //! A caller uses [`validate`] for the status of a class, and [`choose`] for a Workspace.
 
 mod fields;
+mod timeouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Toleration;
 use serde::{Deserialize, Serialize};
 
 use crate::api::class::{InvalidField, Retention, WorkspaceClass};
 use crate::api::shared::Blame;
 use crate::api::workspace::{Cause, Failure};
+use crate::model::access::AccessRules;
+use crate::model::activity::Lifetimes;
 use crate::model::duration::Span;
 use crate::model::inside::AuthorRules;
 use crate::model::inside::editors::{ClassTools, ValidatedEditor};
@@ -26,9 +30,10 @@ use crate::model::resources::Amounts;
 pub(crate) use fields::check_label;
 pub use fields::is_reserved;
 use fields::{
-    Report, child_entries, class_author, class_deadlines, class_editors, class_egress, class_pod,
+    Report, child_entries, class_author, class_editors, class_egress, class_pod,
     class_pull_secrets, class_resources, class_storage, class_tools,
 };
+use timeouts::{class_deadlines, class_lifetimes};
 
 /// Never reached, whatever a class says: metadata services, link-local and private IPv6 addresses.
 pub const NEVER_REACHED: [&str; 3] = ["169.254.0.0/16", "fc00::/7", "fe80::/10"];
@@ -65,6 +70,12 @@ pub struct ValidatedClass {
     pub max_startup: Span,
     /// The longest stopping that may be asked for.
     pub max_stopping: Span,
+    /// The longest of the other limits that may be asked for.
+    pub longest: Lifetimes,
+    /// Until then nothing is stopped or terminated by a timer.
+    pub paused_until: Option<Timestamp>,
+    /// To whom workspaces may be opened.
+    pub access: AccessRules,
     /// Settings of the pod.
     pub pod: PodRules,
     /// Editors that can be chosen, in the class's order; at most one of them is the default.
@@ -128,6 +139,9 @@ pub struct Deadlines {
     pub container_config: Span,
     /// Refusals to make the pod.
     pub admission: Span,
+    /// When it ends by itself. Pins of the first versions say nothing.
+    #[serde(default)]
+    pub lifetimes: Lifetimes,
 }
 
 impl Default for Deadlines {
@@ -138,6 +152,7 @@ impl Default for Deadlines {
             image_pull: Span::from_seconds(60),
             container_config: Span::from_seconds(60),
             admission: Span::from_seconds(30),
+            lifetimes: Lifetimes::default(),
         }
     }
 }
@@ -195,7 +210,9 @@ pub fn validate(class: &WorkspaceClass) -> ClassVerdict {
     let spec = &class.spec;
     let (default_requests, default_limits, max_resources) = class_resources(class, &mut report);
     let timeouts = spec.timeouts.clone().unwrap_or_default();
-    let (deadlines, max_startup, max_stopping) = class_deadlines(&timeouts, &mut report);
+    let (mut deadlines, max_startup, max_stopping) = class_deadlines(&timeouts, &mut report);
+    let (lifetimes, longest) = class_lifetimes(&timeouts, &mut report);
+    deadlines.lifetimes = lifetimes;
     let metadata = spec.child_metadata.clone().unwrap_or_default();
     let validated = ValidatedClass {
         name,
@@ -219,6 +236,9 @@ pub fn validate(class: &WorkspaceClass) -> ClassVerdict {
         deadlines,
         max_startup,
         max_stopping,
+        longest,
+        paused_until: timeouts.paused_until.as_ref().map(|time| time.0),
+        access: AccessRules::of(spec.access.as_ref()),
         pod: class_pod(class, &mut report),
         editors: class_editors(class, &mut report),
         tools: class_tools(class, &mut report),

@@ -24,11 +24,13 @@ pub enum ConditionType {
     PostStartReady,
     /// The editor answers.
     EditorReady,
+    /// It does not hold the host of its name, so it opens nowhere. There only while True.
+    HostConflict,
 }
 
 impl ConditionType {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
@@ -37,6 +39,7 @@ impl ConditionType {
         Self::ProjectsReady,
         Self::PostStartReady,
         Self::EditorReady,
+        Self::HostConflict,
     ];
 
     /// As it is written.
@@ -50,6 +53,7 @@ impl ConditionType {
             Self::ProjectsReady => "ProjectsReady",
             Self::PostStartReady => "PostStartReady",
             Self::EditorReady => "EditorReady",
+            Self::HostConflict => "HostConflict",
         }
     }
 }
@@ -87,6 +91,10 @@ pub enum Reason {
     Deleting,
     /// The claim outlives its Workspace.
     Retained,
+    /// An older Workspace has the name.
+    NameTaken,
+    /// The name is the installation's.
+    NameReserved,
 }
 
 impl Reason {
@@ -107,7 +115,9 @@ impl Reason {
             | Self::Lost
             | Self::NoClaim
             | Self::Deleting
-            | Self::Retained => format!("{self:?}"),
+            | Self::Retained
+            | Self::NameTaken
+            | Self::NameReserved => format!("{self:?}"),
         }
     }
 }

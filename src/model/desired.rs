@@ -9,12 +9,17 @@
 //! - A restart of a workspace that has no pod is a start. One that a timer stopped is woken by it. One that the spec
 //!   wants Stopped stays stopped (a controller does not write the spec): the request is answered and forgotten, so that
 //!   it does not fire by surprise at a later start.
+//! - A stop by a timer is undone by the annotation, by a visit that the proxy records (`status.wake`), by a restart and by
+//!   another spec. A visit of a workspace that the spec wants Stopped is forgotten like a restart: whoever wrote Stopped
+//!   meant it. One that comes as a timer ends starts the workspace again once it has stopped; nothing undoes a termination.
 //! - No pod is made beside another one that may still write to the home volume: a start holds 0 replicas until none is
 //!   left ([`Decision::waits`]). A ReplicaSet that is scaled up again, or a Deployment that is made anew, would not wait.
 //! - While the spec can't be carried out (blocked), a running workspace goes on running: a restart waits, since its
 //!   second half could not follow. One whose first half is done when that happens is finished with the pin of the start
 //!   before it: the workspace ran, and a class that breaks is no reason to end it. What a restart would have taken anew
 //!   waits for the next start. A stop is always carried out.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::api::class::Retention;
 use crate::api::workspace::{
@@ -36,6 +41,8 @@ pub struct Question<'a> {
     pub facts: &'a Facts,
     /// Whether the spec can't be carried out.
     pub blocked: Blocked,
+    /// What a timer ends now, if one is over.
+    pub over: Option<&'a StoppedByTimer>,
 }
 
 /// What can still be done of a spec that can't be carried out.
@@ -76,6 +83,8 @@ pub struct Decision {
     pub last_handled_restart_at: Option<String>,
     /// For `status.lastHandledWakeAt`, once everything was applied.
     pub last_handled_wake_at: Option<String>,
+    /// For `status.lastHandledVisitAt`, once everything was applied.
+    pub last_handled_visit_at: Option<MicroTime>,
     /// The stop by a timer that holds.
     pub stopped_by_timer: Option<StoppedByTimer>,
     /// Whether another pass must follow at once, when the status is written.
@@ -95,6 +104,18 @@ impl Decision {
         ends && asks
     }
 
+    /// The same, ended by a timer.
+    fn ended_by(mut self, stop: StoppedByTimer) -> Self {
+        self.effective = if stop.timer.terminates() {
+            EffectiveDesiredState::Terminated
+        } else {
+            EffectiveDesiredState::Stopped
+        };
+        self.replicas = 0;
+        self.stopped_by_timer = Some(stop);
+        self
+    }
+
     /// Whether a pod should run, now or as soon as a restart has stopped it.
     pub fn wants_running(&self) -> bool {
         matches!(
@@ -103,9 +124,6 @@ impl Decision {
         )
     }
 }
-
-/// Timers that end a workspace rather than stop it.
-const TERMINATING_TIMERS: [&str; 2] = ["maxStopped", "maxLifetime"];
 
 /// Decides what this pass works towards.
 pub fn decide(question: &Question<'_>) -> Decision {
@@ -147,6 +165,7 @@ fn wish(question: &Question<'_>) -> Decision {
         previous,
         facts,
         blocked,
+        over,
     } = *question;
     let annotation = |key: &str| workspace.metadata.annotations.as_ref()?.get(key).cloned();
     let restart_asked = annotation(RESTART_REQUESTED_ANNOTATION).filter(|value| {
@@ -154,6 +173,8 @@ fn wish(question: &Question<'_>) -> Decision {
     });
     let wake_asked = annotation(WAKE_REQUESTED_ANNOTATION)
         .filter(|value| !value.is_empty() && previous.last_handled_wake_at.as_ref() != Some(value));
+    let visit = previous.wake.as_ref().map(|wake| &wake.requested_at);
+    let visited = visit.filter(|visit| previous.last_handled_visit_at.as_ref() != Some(visit));
     let mut decision = Decision {
         effective: EffectiveDesiredState::Running,
         replicas: 1,
@@ -163,6 +184,7 @@ fn wish(question: &Question<'_>) -> Decision {
         last_handled_wake_at: wake_asked
             .clone()
             .or_else(|| previous.last_handled_wake_at.clone()),
+        last_handled_visit_at: visited.or(previous.last_handled_visit_at.as_ref()).cloned(),
         stopped_by_timer: None,
         again: false,
     };
@@ -178,9 +200,16 @@ fn wish(question: &Question<'_>) -> Decision {
         decision.effective = EffectiveDesiredState::Terminated;
         decision.replicas = 0;
         decision.last_handled_wake_at = previous.last_handled_wake_at.clone();
+        decision.last_handled_visit_at = previous.last_handled_visit_at.clone();
         return decision;
     }
-    let woken = wake_asked.is_some() || restart_asked.is_some();
+    let woken = wake_asked.is_some() || visited.is_some() || restart_asked.is_some();
+    if let Some(stop) = over.filter(|stop| stop.timer.terminates() || restart_asked.is_none()) {
+        // Whoever asks for a start at this moment is heard when it has stopped.
+        decision.last_handled_wake_at = previous.last_handled_wake_at.clone();
+        decision.last_handled_visit_at = previous.last_handled_visit_at.clone();
+        return decision.ended_by(stop.clone());
+    }
     let unchanged = |stop: &&StoppedByTimer| Some(stop.generation) == workspace.metadata.generation;
     if let Some(stop) = previous
         .stopped_by_timer
@@ -188,14 +217,7 @@ fn wish(question: &Question<'_>) -> Decision {
         .filter(unchanged)
         .filter(|_| !woken)
     {
-        decision.effective = if TERMINATING_TIMERS.contains(&stop.timer.as_str()) {
-            EffectiveDesiredState::Terminated
-        } else {
-            EffectiveDesiredState::Stopped
-        };
-        decision.replicas = 0;
-        decision.stopped_by_timer = Some(stop.clone());
-        return decision;
+        return decision.ended_by(stop.clone());
     }
     if workspace.spec.desired_state == Some(DesiredState::Stopped) {
         decision.effective = EffectiveDesiredState::Stopped;

@@ -106,14 +106,22 @@ impl WorkspaceName {
         Ok(Self(text.to_owned()))
     }
 
+    /// Before it in the name of the Service: those begin with a letter.
+    pub const SERVICE_PREFIX: &str = "ws-";
+
     /// Name of the Service.
     pub fn service(&self) -> String {
-        format!("ws-{}", self.0)
+        format!("{}{}", Self::SERVICE_PREFIX, self.0)
     }
 
     /// Name of the Secret with the key of the first process.
     pub fn supervisor(&self) -> String {
         format!("{}-supervisor", self.0)
+    }
+
+    /// Name of the Lease whose `renewTime` is when it was last used.
+    pub fn activity(&self) -> String {
+        format!("{}-activity", self.0)
     }
 
     /// Name of the home volume's claim.

@@ -103,6 +103,7 @@ pub(crate) fn validate(question: &Question<'_>) -> Result<Inside, Failure> {
         editor: editor.as_ref().map(ValidatedEditor::to_link),
         author: author::of(owner, &class.author),
         credentials: fitting.to_link(),
+        keep_alive: keep_alive(workspace)?,
         ..Plan::default()
     };
     Ok(Inside {
@@ -111,6 +112,27 @@ pub(crate) fn validate(question: &Question<'_>) -> Result<Inside, Failure> {
         tools: Tools::of(&class.tools, question.installation, question.cluster),
         credentials: fitting.names(),
     })
+}
+
+/// Programs that keep a workspace from being idle, in order and each once: the plan does not change with how they are
+/// listed.
+fn keep_alive(workspace: &Workspace) -> Result<Vec<String>, Failure> {
+    const FIELD: &str = "spec.timeouts.keepAlive";
+    let timeouts = workspace.spec.timeouts.as_ref();
+    let names: BTreeSet<&String> = timeouts.iter().flat_map(|t| &t.keep_alive).collect();
+    let fits = |name: &str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.+".contains(&b);
+        !name.is_empty() && name.len() <= 64 && name.bytes().all(allowed)
+    };
+    match names.iter().find(|name| !fits(name)) {
+        Some(name) => Err(config(
+            FIELD,
+            &format!(
+                "'{name}' is no name of a program: write it without path and arguments, for example cargo"
+            ),
+        )),
+        None => Ok(names.into_iter().cloned().collect()),
+    }
 }
 
 fn written(plan: &Plan) -> Result<String, Failure> {
@@ -142,6 +164,10 @@ pub(crate) fn plan_changes(before: Option<&str>, after: Option<&str>) -> Vec<Str
         ("spec.editor", before.editor != after.editor),
         ("git credentials", before.credentials != after.credentials),
         ("git identity", before.author != after.author),
+        (
+            "spec.timeouts.keepAlive",
+            before.keep_alive != after.keep_alive,
+        ),
     ];
     let differing = parts.iter().filter(|(_, differs)| *differs);
     let named: Vec<String> = differing.map(|(name, _)| (*name).to_owned()).collect();

@@ -18,6 +18,10 @@ pub struct Installation {
     pub tools_image: ImageReference,
     /// Workspaces open at `https://<name>.<domain>`; none, they have no URL yet.
     pub base_domain: Option<DnsSubdomain>,
+    /// Whether browsers reach the proxy by TLS. Without it, on one machine alone.
+    pub is_tls: bool,
+    /// The port by which they reach it; none, the scheme's own.
+    pub base_port: Option<u16>,
     /// Labels of the proxy's pods in [`Installation::namespace`]: only these reach endpoints.
     pub proxy_pods: BTreeMap<String, String>,
     /// Labels of the controller's pods there: these alone ask the first process how far it is.
@@ -26,6 +30,8 @@ pub struct Installation {
     pub dns: ClusterDns,
     /// How many Workspaces there may be in the whole installation; none, no limit.
     pub total_quota: Option<u32>,
+    /// Names that no workspace opens under, beside those that are always kept.
+    pub reserved_names: Vec<String>,
 }
 
 impl Installation {
@@ -35,6 +41,8 @@ impl Installation {
             namespace,
             tools_image,
             base_domain: None,
+            is_tls: true,
+            base_port: None,
             proxy_pods: labels(&[
                 ("app.kubernetes.io/name", "workstead"),
                 ("app.kubernetes.io/component", "proxy"),
@@ -45,7 +53,24 @@ impl Installation {
             ]),
             dns: ClusterDns::default(),
             total_quota: None,
+            reserved_names: Vec::new(),
         }
+    }
+}
+
+impl Installation {
+    /// Where a label opens in a browser: a workspace's name, or a port before it.
+    pub fn url(&self, label: &str) -> Option<String> {
+        let domain = self.base_domain.as_ref()?;
+        let (scheme, usual) = if self.is_tls {
+            ("https", 443)
+        } else {
+            ("http", 80)
+        };
+        Some(match self.base_port.filter(|port| *port != usual) {
+            Some(port) => format!("{scheme}://{label}.{domain}:{port}"),
+            None => format!("{scheme}://{label}.{domain}"),
+        })
     }
 }
 

@@ -27,6 +27,12 @@ pub const INSPECT_REQUESTED_ANNOTATION: &str = "workstead.dev/inspect-requested-
 pub const RECONCILE_ANNOTATION: &str = "workstead.dev/reconcile";
 /// Synced objects: `disabled` keeps GitSync from pruning.
 pub const PRUNE_ANNOTATION: &str = "workstead.dev/prune";
+/// Lease: what the proxy may write it for.
+pub const LEASE_LABEL: &str = "workstead.dev/lease";
+/// Value of [`LEASE_LABEL`]: its `renewTime` is when a workspace was last used.
+pub const ACTIVITY_LEASE: &str = "activity";
+/// Value of [`LEASE_LABEL`]: a login link that was used.
+pub const LOGIN_LEASE: &str = "login";
 /// The value that switches [`RECONCILE_ANNOTATION`] and [`PRUNE_ANNOTATION`] off.
 pub const DISABLED: &str = "disabled";
 /// Synced objects: JSON of repository, revision and file at which this object last changed. Controller only.
@@ -63,6 +69,10 @@ pub const RENEW_AT_ANNOTATION: &str = "workstead.dev/renew-at";
 pub const AUTHORITY_SECRET: &str = "workstead-supervisor-ca";
 /// Secret of the installation with the certificate by which supervisors know the proxy.
 pub const PROXY_CLIENT_SECRET: &str = "workstead-proxy-client";
+/// Secret of the installation with the keys that sign sessions.
+pub const PROXY_KEYS_SECRET: &str = "workstead-proxy-keys";
+/// ConfigMap of the installation with what is revoked.
+pub const REVOCATIONS_CONFIG_MAP: &str = "workstead-revocations";
 /// Label of what the controller makes in the installation's namespace to find something out: what it is about.
 pub const PROBE_LABEL: &str = "workstead.dev/probe";
 /// Value of [`PROBE_LABEL`]: whether tools can be mounted as image volumes and run from there.
@@ -76,6 +86,8 @@ pub const GITSYNC_MANAGER: &str = "workstead/gitsync";
 pub const WORKSPACE_MANAGER: &str = "workstead/workspace";
 /// Field manager of the WorkspaceClass controller.
 pub const CLASS_MANAGER: &str = "workstead/workspaceclass";
+/// Field manager of the proxy.
+pub const PROXY_MANAGER: &str = "workstead/proxy";
 /// Field manager of the command line; never forced.
 pub const CLI_MANAGER: &str = "workstead/cli";
 
@@ -109,6 +121,9 @@ pub const COPY_TOOLS_CONTAINER: &str = "copy-tools";
 pub const COPY_EDITOR_CONTAINER: &str = "copy-editor";
 /// Prefix of our own environment variables in workspaces.
 pub const ENVIRONMENT_PREFIX: &str = "WORKSTEAD_";
+
+/// Labels below the domain that are never a workspace's. An installation may reserve more.
+pub const RESERVED_LABELS: [&str; 3] = ["auth", "ssh", "hub"];
 
 /// Why a text is not a Kubernetes name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -38,6 +38,34 @@ impl Cidr {
         })
     }
 
+    /// The range of one address. An IPv4 address that IPv6 carries (`::ffff:…`) is taken as itself.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self {
+                v6: false,
+                network: u128::from(u32::from(v4)),
+                prefix: 32,
+            },
+            IpAddr::V6(v6) => Self {
+                v6: true,
+                network: u128::from(v6),
+                prefix: 128,
+            },
+        }
+    }
+
+    /// Every IPv4 address.
+    pub const ALL_IPV4: Self = Self {
+        v6: false,
+        network: 0,
+        prefix: 0,
+    };
+
+    /// Whether an address is in it. An IPv4 address that IPv6 carries is taken as itself.
+    pub fn has(self, address: IpAddr) -> bool {
+        self.contains(Self::of(address))
+    }
+
     /// Whether the other range is this one or inside it.
     pub fn contains(self, other: Self) -> bool {
         let bits: u8 = if self.v6 { 128 } else { 32 };
@@ -74,6 +102,14 @@ mod tests {
     }
 
     #[test]
+    fn one_address_is_a_range_too_whatever_family_carries_it() {
+        let of = |text: &str| Cidr::of(text.parse().unwrap()).to_string();
+        assert_eq!(of("10.1.2.3"), "10.1.2.3/32");
+        assert_eq!(of("::ffff:10.1.2.3"), "10.1.2.3/32");
+        assert_eq!(of("fd00::a"), "fd00::a/128");
+    }
+
+    #[test]
     fn ranges_are_read_and_printed_canonically() {
         assert_eq!(cidr("10.1.2.3/8").to_string(), "10.0.0.0/8");
         assert_eq!(cidr("0.0.0.0/0").to_string(), "0.0.0.0/0");
@@ -100,6 +136,10 @@ mod tests {
         assert!(!cidr("169.254.0.0/16").contains(cidr("0.0.0.0/0")));
         assert!(!cidr("::/0").contains(cidr("10.0.0.0/8")));
         assert!(!cidr("10.0.0.0/8").contains(cidr("11.0.0.0/8")));
+        assert!(cidr("10.0.0.0/8").has([10, 255, 0, 1].into()));
+        assert!(!cidr("10.0.0.0/8").has([11, 0, 0, 1].into()));
+        assert!(!cidr("0.0.0.0/0").has(std::net::Ipv6Addr::LOCALHOST.into()));
+        assert!(Cidr::ALL_IPV4.has([255, 255, 255, 255].into()));
     }
 
     proptest! {

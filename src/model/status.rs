@@ -3,26 +3,32 @@
 //! A caller advances the timers first ([`timers`]), puts them into the [`Evidence`], and calls [`build`]. The same input
 //! gives the same status again: no time ticks in it.
 
+mod host;
+mod moments;
 mod timeline;
 mod volume;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::api::access::EndpointStatus;
+use crate::api::activity::Activity;
 use crate::api::class::Retention;
 use crate::api::workspace::{
     ActualState, EffectiveDesiredState, Failure, Origin, PendingChange, PodStatus, RevisionStatus,
     SupervisorStatus, TimelineStep, ToolsStatus, Workspace, WorkspaceStatus,
 };
+use crate::model::access::Conflict;
 use crate::model::conditions::{ConditionType, Reason, Wanted, is_true, seconds, upsert};
-use crate::model::desired::{Decision, is_stopped};
-use crate::model::evidence::{Evidence, Facts, Timers};
+use crate::model::desired::Decision;
+use crate::model::evidence::{Evidence, Timers};
 use crate::model::failures::{apply_rejected, same_trouble};
 use crate::model::inside::inspection;
 use crate::model::inside::told::{self, Answer, PARTS, Told};
 use crate::model::names::{MAIN_CONTAINER, ORIGIN_ANNOTATION};
 use crate::model::revision::{Pinned, micro};
 use crate::model::state;
+pub use moments::timers;
 
 /// What a pass did and saw.
 #[derive(Debug, Clone)]
@@ -41,6 +47,12 @@ pub struct Report<'a> {
     pub retention: Retention,
     /// Where it opens.
     pub url: Option<&'a str>,
+    /// Where its endpoints open.
+    pub endpoints: &'a [EndpointStatus],
+    /// Why it does not hold the host of its name.
+    pub conflict: Option<&'a Conflict>,
+    /// Why it still runs, and what will end that.
+    pub activity: Option<&'a Activity>,
     /// SHA-256 of the public key of the first process, if this pass looked.
     pub public_key: Option<&'a str>,
     /// The pin of the last start, after this pass.
@@ -78,79 +90,6 @@ fn is_same_start(status: &WorkspaceStatus, timers: &Timers) -> bool {
     status.start_requested_at.as_ref().map(|time| time.0) == timers.start_requested_at
 }
 
-/// So far clocks of one cluster may differ before a moment that another one wrote is not believed.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(60);
-
-/// Moves the persisted moments on: where the timers begin.
-///
-/// - A start begins when its pin was made, so that a controller that dies between pin and status loses nothing.
-/// - A stop begins when it is first wanted, and its moment goes when nothing is left to stop.
-/// - A pod that was ready and is no more begins the startup timer again, from the moment the pod itself names.
-/// - A start that goes up again after it was down begins the startup timer again too.
-pub fn timers(
-    previous: &WorkspaceStatus,
-    decision: &Decision,
-    facts: &Facts,
-    pinned: Option<&Pinned>,
-    now: Timestamp,
-) -> Timers {
-    let now = micro(now).0;
-    let start_requested_at = previous
-        .start_requested_at
-        .as_ref()
-        .map(|time| time.0)
-        .max(pinned.map(|pinned| pinned.pin.inputs.started_at.0));
-    let gone = facts.deployment.is_none() && !facts.has_pod_left();
-    let settled = decision.replicas != 0 || gone || is_stopped(facts);
-    let stop_requested_at = if settled {
-        None
-    } else {
-        Some(
-            previous
-                .stop_requested_at
-                .as_ref()
-                .map_or(now, |time| time.0),
-        )
-    };
-    let goes_on = is_recorded(previous, pinned);
-    let was_ready = goes_on && is_true(&previous.conditions, ConditionType::PodReady);
-    let was_down = goes_on
-        && (previous.stop_requested_at.is_some()
-            || previous.actual_state == Some(ActualState::Stopped));
-    let lost =
-        was_ready && decision.replicas >= 1 && !facts.has_ready_pod() && facts.pods.is_some();
-    let last_ready_at = if lost {
-        let named = facts
-            .main_pod()
-            .and_then(|pod| pod.condition("Ready"))
-            .and_then(|condition| condition.since);
-        // The pod names its moment by another clock. Far off, it is that clock, or we looked away for long: then the timer
-        // begins when we see it. And it was ready in this start, so it is not before it.
-        let believed = named.filter(|since| now.duration_since(*since) < CLOCK_SLACK);
-        Some(
-            believed
-                .unwrap_or(now)
-                .min(now)
-                .max(start_requested_at.unwrap_or(Timestamp::MIN)),
-        )
-    } else if was_down && decision.replicas >= 1 {
-        Some(now)
-    } else {
-        previous.last_ready_at.as_ref().map(|time| time.0)
-    };
-    Timers {
-        start_requested_at,
-        stop_requested_at,
-        last_ready_at,
-    }
-}
-
-/// Whether the start of this pass is the one that the status speaks of. A new one has its own moments.
-fn is_recorded(previous: &WorkspaceStatus, pinned: Option<&Pinned>) -> bool {
-    let recorded = previous.revision.as_ref().map(|revision| &revision.name);
-    recorded.is_some() && recorded == pinned.map(|pinned| &pinned.name)
-}
-
 /// Builds the status.
 pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
     let previous = report.workspace.status.clone().unwrap_or_default();
@@ -178,7 +117,9 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
         url: report
             .url
             .map(str::to_owned)
-            .or_else(|| previous.url.clone()),
+            .or_else(|| previous.url.clone())
+            .filter(|_| report.conflict.is_none()),
+        endpoints: host::endpoints(report),
         class_name: class_in_effect(report, &previous),
         conditions: upsert(
             &previous.conditions,
@@ -209,7 +150,23 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
             previous.last_handled_wake_at.clone()
         },
         last_handled_inspect_at: inspected(report, &previous),
-        stopped_by_timer: if applied {
+        // The proxy's: it is not part of what we write.
+        wake: previous.wake.clone(),
+        last_handled_visit_at: if applied {
+            decision.last_handled_visit_at.clone()
+        } else {
+            previous.last_handled_visit_at.clone()
+        },
+        running_since: moments::since(
+            state == ActualState::Running,
+            previous.actual_state == Some(ActualState::Running),
+            previous.running_since.as_ref(),
+            now,
+        ),
+        stopped_since: moments::stopped_since(report, &previous, state, now),
+        activity: report.activity.cloned(),
+        // What a timer ended stays ended, however far that could be carried out.
+        stopped_by_timer: if applied || decision.effective == EffectiveDesiredState::Terminated {
             decision.stopped_by_timer.clone()
         } else {
             previous.stopped_by_timer.clone()
@@ -227,6 +184,10 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
         editor: match report.pinned {
             Some(pinned) => told::editor(&pinned.pin.template),
             None => previous.editor.clone(),
+        },
+        editor_port: match report.pinned {
+            Some(pinned) => told::editor_port(&pinned.pin.template),
+            None => previous.editor_port,
         },
         tools: report
             .pinned
@@ -418,6 +379,7 @@ fn conditions(
     wanted.extend(volume::condition(report, state));
     wanted.extend(pod_condition(report, previous, state, failure));
     wanted.extend(report.evidence.told.conditions());
+    wanted.extend(report.conflict.map(host::condition));
     wanted
 }
 

@@ -11,9 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
+use crate::api::access::EndpointStatus;
 use crate::api::class::Retention;
 use crate::api::shared::Blame;
 use crate::api::workspace::{Cause, Failure, Workspace};
+use crate::model::access;
 use crate::model::class::{Deadlines, Egress, PodRules, ValidatedClass};
 use crate::model::identity::{
     EndpointName, EndpointPort, ImageReference, Owner, VariableName, WorkspaceName,
@@ -181,6 +183,10 @@ pub struct ValidatedWorkspace {
     pub installation: Installation,
     /// Where it opens in a browser.
     pub url: Option<String>,
+    /// Whether its owner may open ports that no endpoint names.
+    pub undeclared_ports: bool,
+    /// Where its endpoints open, and for whom.
+    pub open: Vec<EndpointStatus>,
     /// What could not be honoured, for the status.
     pub notices: Vec<String>,
 }
@@ -237,10 +243,7 @@ pub fn validate(inputs: &Inputs<'_>) -> Result<ValidatedWorkspace, Failure> {
         cluster: inputs.cluster,
         installation,
     })?;
-    let url = installation
-        .base_domain
-        .as_ref()
-        .map(|domain| format!("https://{}.{domain}", identity.name));
+    let url = installation.url(identity.name.as_str());
     Ok(ValidatedWorkspace {
         owner,
         generation: workspace.metadata.generation.unwrap_or(0),
@@ -259,6 +262,8 @@ pub fn validate(inputs: &Inputs<'_>) -> Result<ValidatedWorkspace, Failure> {
         child_labels: class.child_labels.clone(),
         child_annotations: class.child_annotations.clone(),
         installation: installation.clone(),
+        undeclared_ports: class.access.undeclared_ports,
+        open: access::endpoints(identity.name.as_str(), spec, &class.access, installation),
         url,
         notices,
         identity,

@@ -17,6 +17,7 @@ pub mod probe;
 use k8s_openapi::api::apps::v1::{
     ControllerRevision, Deployment, DeploymentSpec, DeploymentStrategy,
 };
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     LocalObjectReference, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec,
     Service, ServiceAccount, ServicePort, ServiceSpec, VolumeResourceRequirements,
@@ -32,7 +33,9 @@ use crate::api::class::Retention;
 use crate::api::workspace::{ChangeEffect, PendingChange};
 use crate::model::duration::Span;
 use crate::model::identity::EndpointName;
-use crate::model::names::{OWNER_ANNOTATION, VOLUME_WORKSPACE_UID_ANNOTATION};
+use crate::model::names::{
+    ACTIVITY_LEASE, LEASE_LABEL, OWNER_ANNOTATION, VOLUME_WORKSPACE_UID_ANNOTATION,
+};
 use crate::model::revision::{Pinned, differing_fields, pending_changes};
 use crate::model::workspace::{Identity, ValidatedWorkspace};
 
@@ -51,6 +54,8 @@ pub struct Resources {
     /// A named port for the editor and each endpoint. Without any there is none (a Service has at least one port), and one that
     /// is there is deleted.
     pub service: Option<Service>,
+    /// When it was last used. The proxy writes that; here it is empty.
+    pub activity: Lease,
     /// The pod's template, and whether a pod should be there.
     pub deployment: Deployment,
 }
@@ -83,6 +88,7 @@ impl Resources {
             to_value(&self.volume),
         ];
         values.extend(self.service.as_ref().map(to_value));
+        values.push(to_value(&self.activity));
         values.push(to_value(&self.deployment));
         values
     }
@@ -101,6 +107,7 @@ pub fn render(workspace: &ValidatedWorkspace, replicas: i32) -> Resources {
         network_policy: network::policy(workspace),
         volume: volume(workspace),
         service: service(workspace),
+        activity: activity(&workspace.identity),
         deployment: deployment(
             &workspace.identity,
             template,
@@ -214,6 +221,17 @@ fn service_account(workspace: &ValidatedWorkspace) -> ServiceAccount {
         automount_service_account_token: Some(false),
         image_pull_secrets: (!secrets.is_empty()).then_some(secrets),
         secrets: None,
+    }
+}
+
+/// Without a spec: what stands there is the proxy's, and applying this again takes none of it away.
+fn activity(identity: &Identity) -> Lease {
+    let mut metadata = metadata::owned(identity, identity.name.activity());
+    let labels = metadata.labels.get_or_insert_default();
+    labels.insert(LEASE_LABEL.to_owned(), ACTIVITY_LEASE.to_owned());
+    Lease {
+        metadata,
+        spec: None,
     }
 }
 

@@ -71,12 +71,22 @@ fn ingress(workspace: &ValidatedWorkspace) -> Vec<NetworkPolicyIngressRule> {
     numbers.extend(workspace.inside.editor.as_ref().map(|editor| editor.port));
     numbers.push(workstead_link::SUPERVISOR_PORT);
     numbers.sort_unstable();
+    // Which port an owner will want is not known before, so the proxy alone decides, where the class lets it.
+    let of_proxy = if workspace.undeclared_ports {
+        vec![NetworkPolicyPort {
+            end_port: Some(i32::from(u16::MAX)),
+            ..port(1, "TCP")
+        }]
+    } else {
+        numbers.iter().map(|number| port(*number, "TCP")).collect()
+    };
+    let supervisor = port(workstead_link::SUPERVISOR_PORT, "TCP");
     vec![
-        from(installation, &installation.proxy_pods, &numbers),
+        from(installation, &installation.proxy_pods, of_proxy),
         from(
             installation,
             &installation.controller_pods,
-            &[workstead_link::SUPERVISOR_PORT],
+            vec![supervisor],
         ),
     ]
 }
@@ -85,7 +95,7 @@ fn ingress(workspace: &ValidatedWorkspace) -> Vec<NetworkPolicyIngressRule> {
 fn from(
     installation: &Installation,
     pods: &BTreeMap<String, String>,
-    ports: &[u16],
+    ports: Vec<NetworkPolicyPort>,
 ) -> NetworkPolicyIngressRule {
     let namespace = [(
         NAMESPACE_NAME_LABEL.to_owned(),
@@ -100,7 +110,7 @@ fn from(
     };
     NetworkPolicyIngressRule {
         from: Some(vec![peer]),
-        ports: Some(ports.iter().map(|number| port(*number, "TCP")).collect()),
+        ports: Some(ports),
     }
 }
 

@@ -1,5 +1,6 @@
 mod inside;
 
+use k8s_openapi::api::networking::v1::NetworkPolicyIngressRule;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -84,6 +85,36 @@ fn a_pinned_revision() {
     let object = revision(&workspace.identity, &pinned);
     assert_eq!(Pinned::of(&object), Some(pinned));
     insta::assert_snapshot!(serde_yaml::to_string(&object).unwrap());
+}
+
+#[test]
+fn where_undeclared_ports_may_be_opened_the_proxy_alone_reaches_all_of_them() {
+    let spec = json!({"endpoints": [{"name": "web", "port": 3000}]});
+    let ranges = |class| {
+        let workspace = validated(&workspace_with(spec.clone()), &valid_class(class));
+        let policy = render(&workspace, 1).network_policy.spec.unwrap();
+        let rules = policy.ingress.unwrap().into_iter();
+        let of_rule = |rule: NetworkPolicyIngressRule| {
+            let ports = rule.ports.unwrap().into_iter();
+            let number = |port: IntOrString| match port {
+                IntOrString::Int(number) => number,
+                IntOrString::String(name) => panic!("{name}"),
+            };
+            ports
+                .map(|port| (number(port.port.unwrap()), port.end_port))
+                .collect::<Vec<_>>()
+        };
+        rules.map(of_rule).collect::<Vec<_>>()
+    };
+    let controller = vec![(60003, None)];
+    assert_eq!(
+        ranges(json!({})),
+        [vec![(3000, None), (60003, None)], controller.clone()]
+    );
+    assert_eq!(
+        ranges(json!({"access": {"undeclaredPorts": true}})),
+        [vec![(1, Some(65535))], controller]
+    );
 }
 
 #[test]

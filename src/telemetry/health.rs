@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::Families;
 
 /// What is still missing. Cheap to clone: all clones speak of the same process.
 #[derive(Clone, Default)]
@@ -72,11 +72,11 @@ impl Health {
 }
 
 /// `/healthz`, `/readyz` and `/metrics`.
-pub fn router(health: Health, metrics: Arc<Metrics>) -> axum::Router {
+pub fn router<M: Families>(health: Health, metrics: Arc<M>) -> axum::Router {
     axum::Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz).with_state(health))
-        .route("/metrics", get(render_metrics).with_state(metrics))
+        .route("/metrics", get(render_metrics::<M>).with_state(metrics))
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
@@ -93,7 +93,7 @@ async fn readyz(State(health): State<Health>) -> Response {
     (status, Json(body)).into_response()
 }
 
-async fn render_metrics(State(metrics): State<Arc<Metrics>>) -> Response {
+async fn render_metrics<M: Families>(State(metrics): State<Arc<M>>) -> Response {
     match metrics.encode() {
         Ok(text) => (
             [(
@@ -115,6 +115,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::telemetry::metrics::Metrics;
 
     async fn get_path(health: &Health, path: &str) -> (StatusCode, String) {
         let response = router(health.clone(), Arc::new(Metrics::new()))

@@ -67,6 +67,15 @@ pub struct FailureLabels {
     pub blame: &'static str,
 }
 
+/// Families that can be written out.
+pub trait Families: Send + Sync + 'static {
+    /// All of them in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// When one can't be written, which its types rule out.
+    fn encode(&self) -> Result<String, fmt::Error>;
+}
+
 /// All families, and the registry that writes them out.
 pub struct Metrics {
     registry: Registry,
@@ -187,6 +196,12 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+impl Families for Metrics {
+    fn encode(&self) -> Result<String, fmt::Error> {
+        Self::encode(self)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::controllers::clock::SystemClock;
 use crate::model::clock::Clock;
 
 /// Tells the time that a test set. Clones show the same time.
@@ -45,6 +46,26 @@ impl Default for TestClock {
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The real time, moved on by a test: what runs beside it in real time stays possible.
+#[derive(Clone, Debug, Default)]
+pub struct ShiftedClock(Arc<Mutex<SignedDuration>>);
+
+impl ShiftedClock {
+    /// Moves it on.
+    pub fn advance(&self, by: SignedDuration) {
+        let mut shift = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *shift = shift.saturating_add(by);
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        let shift = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = SystemClock.now();
+        now.saturating_add(shift).unwrap_or(now)
     }
 }
 

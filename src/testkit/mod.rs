@@ -21,7 +21,7 @@ pub mod process;
 pub mod renderer;
 pub mod wait;
 
-pub use clock::TestClock;
+pub use clock::{ShiftedClock, TestClock};
 pub use control_plane::{ControlPlane, ControlPlaneError};
 pub use faults::{FaultProxy, Faults};
 pub use git_server::GitServer;

@@ -17,6 +17,7 @@ mod harness;
 mod inside;
 mod last;
 mod lifecycle;
+mod proxy;
 mod resilience;
 mod rights;
 mod takeover;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use workstead::api::crds;
 use workstead::cli::args::Cli;
 use workstead::model::sync::Code;
+use workstead::proxy::route::refusal::Refusal;
 
 use crate::chart;
 use crate::generated::check_generated;
@@ -219,7 +220,12 @@ fn drift_the_page_of_names_has_every_shared_name_and_no_other() {
 fn the_page_of_names_has_every_object_of_the_chart() {
     let page = std::fs::read_to_string(docs().join("names.md")).unwrap();
     let spans = code_spans(&page);
-    for object in chart::template(&["controller.replicas=2"]).unwrap() {
+    let settings = [
+        &chart::TLS[..],
+        &chart::LOCAL,
+        &["controller.replicas=2", "proxy.ingress.enabled=true"],
+    ];
+    for object in chart::template(&settings.concat()).unwrap() {
         let (kind, name) = (&object["kind"], object["metadata"]["name"].as_str());
         // The definitions are named after their kinds.
         if kind == "CustomResourceDefinition" {
@@ -262,6 +268,14 @@ fn drift_every_error_code_has_its_page_and_its_line() {
         expected.insert(format!("{code}.md"));
     }
     assert_eq!(pages("errors"), expected, "pages without a code");
+}
+
+#[test]
+fn drift_every_reason_not_to_be_routed_is_explained() {
+    let page = std::fs::read_to_string(docs().join("tasks/not-routed.md")).unwrap();
+    for reason in Refusal::REASONS {
+        assert!(page.contains(&format!("\n| `{reason}` | ")), "{reason}");
+    }
 }
 
 #[test]

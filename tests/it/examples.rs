@@ -112,6 +112,7 @@ fn workstead_validate_has_nothing_to_say_against_any_example() {
     for part in [
         "workspaces",
         "inside",
+        "open",
         "needs-internet",
         "platform/class-team.yaml",
         "platform/class-editors.yaml",

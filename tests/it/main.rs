@@ -24,6 +24,7 @@ mod gitsync;
 mod house;
 mod kit;
 mod processes;
+mod proxy;
 mod readme;
 mod supervisor;
 mod supervisor_keys;

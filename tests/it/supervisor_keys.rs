@@ -10,17 +10,18 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PostParams};
 use serde_json::json;
 use tempfile::TempDir;
-use workstead::controllers::supervisor::authority::{Authority, Client, PublicKeyDigest};
-use workstead::controllers::supervisor::dial::{DialError, Target, inspect};
+use workstead::controllers::supervisor::authority::{Authority, Client};
 use workstead::controllers::supervisor::keys::Keys;
+use workstead::inside::dial::{DialError, Target, inspect};
+use workstead::inside::pin::PublicKeyDigest;
 use workstead::testkit::ControlPlane;
 use workstead::testkit::wait::eventually;
 
 /// A supervisor that runs here with a key of its own.
-struct Supervisor {
+pub struct Supervisor {
     child: Child,
-    address: SocketAddr,
-    key: PublicKeyDigest,
+    pub address: SocketAddr,
+    pub key: PublicKeyDigest,
     /// Open as long as it runs: it may have more to say.
     _said: BufReader<ChildStderr>,
     _root: TempDir,
@@ -34,7 +35,7 @@ impl Drop for Supervisor {
 }
 
 impl Supervisor {
-    fn start(authority: &Authority) -> Self {
+    pub fn start(authority: &Authority) -> Self {
         let made = authority.supervisor(Timestamp::now()).unwrap();
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("run/workstead/supervisor");

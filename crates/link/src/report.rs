@@ -22,6 +22,9 @@ pub enum Request {
     Watch,
     /// One report.
     Inspect,
+    /// One report, and then nothing: the connection itself is the answer. It lasts until one of the two ends, so who holds
+    /// it knows that this very first process still runs.
+    Stay,
     /// One that this version does not know. It is not answered.
     #[serde(other)]
     Other,

@@ -7,6 +7,8 @@ mod workspace;
 
 use std::process::ExitCode;
 
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Client;
 use kube::api::Api;
 
 use crate::api::{GROUP, GitSync, Workspace};
@@ -17,7 +19,9 @@ use crate::cli::connect::{Connection, connect};
 use crate::cli::error::CliError;
 use crate::cli::output::Screen;
 use crate::controllers::clock::SystemClock;
+use crate::model::activity::lease::Used;
 use crate::model::clock::Clock;
+use crate::model::identity::WorkspaceName;
 use crate::model::names::DnsSubdomain;
 
 /// What is asked about.
@@ -40,7 +44,8 @@ pub async fn run(arguments: WhyArgs, screen: &mut Screen) -> Result<ExitCode, Cl
                 return Err(no_workspace(&what, name, &gitsyncs, &arguments.cluster).await);
             };
             let (found, freshness) = ask::ask(&api, found).await;
-            let explanation = workspace::Explanation::new(&found, freshness);
+            let used = last_use(client, &namespace, name).await;
+            let explanation = workspace::Explanation::new(&found, used.as_ref(), freshness);
             match arguments.output {
                 Some(format) => screen.data(format, &explanation)?,
                 None => screen.print(&explanation.text(SystemClock.now()))?,
@@ -57,6 +62,14 @@ pub async fn run(arguments: WhyArgs, screen: &mut Screen) -> Result<ExitCode, Cl
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// When it was last used, and by what. Whoever may not look at Leases is told the rest.
+async fn last_use(client: Client, namespace: &str, name: &str) -> Option<Used> {
+    let leases: Api<Lease> = Api::namespaced(client, namespace);
+    let lease = WorkspaceName::new(name).ok()?.activity();
+    let found = call("read its activity", leases.get_opt(&lease)).await;
+    Used::of(found.ok()??.spec.as_ref()?)
 }
 
 /// There is no Workspace of that name; a GitSync may have been meant.

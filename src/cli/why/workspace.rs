@@ -5,6 +5,8 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::api::Workspace;
+use crate::api::access::EndpointStatus;
+use crate::api::activity::Activity;
 use crate::api::class::Delivery;
 use crate::api::workspace::{
     ActualState, Cause, EffectiveDesiredState, Failure, Origin, PendingChange, PodStatus,
@@ -16,6 +18,8 @@ use crate::cli::show::{self, condition, is_true};
 use crate::cli::why::ask::Freshness;
 use crate::cli::why::facts;
 use crate::cli::why::inside::Inside;
+use crate::model::activity::lease::Used;
+use crate::model::activity::words;
 
 /// All that there is to say about a Workspace.
 #[derive(Debug, Serialize)]
@@ -32,7 +36,14 @@ pub struct Explanation {
     message: Option<String>,
     failure: Option<Failure>,
     stopped_by_timer: Option<StoppedByTimer>,
+    activity: Option<Activity>,
+    /// When it was last used, where whoever asks may look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<Timestamp>,
+    /// Why it opens at no address.
+    host_conflict: Option<String>,
     url: Option<String>,
+    endpoints: Vec<EndpointStatus>,
     pod: Option<PodStatus>,
     volume: Option<VolumeStatus>,
     tools: Option<ToolsStatus>,
@@ -46,7 +57,7 @@ pub struct Explanation {
 
 impl Explanation {
     /// Gathers it from the object, and how fresh it is.
-    pub fn new(workspace: &Workspace, freshness: Freshness) -> Self {
+    pub fn new(workspace: &Workspace, used: Option<&Used>, freshness: Freshness) -> Self {
         let status = workspace.status.clone().unwrap_or_default();
         let outdated = status.observed_generation != workspace.metadata.generation;
         Self {
@@ -60,7 +71,12 @@ impl Explanation {
             message: condition(&status.conditions, "Ready").map(|found| found.message.clone()),
             failure: status.failure,
             stopped_by_timer: status.stopped_by_timer,
+            activity: status.activity,
+            last_used_at: used.map(|used| used.at),
+            host_conflict: condition(&status.conditions, "HostConflict")
+                .map(|found| found.message.clone()),
             url: status.url,
+            endpoints: status.endpoints,
             pod: status.pod,
             volume: status.volume,
             tools: status.tools,
@@ -123,17 +139,34 @@ impl Explanation {
         }
         if let Some(stop) = &self.stopped_by_timer {
             let when = show::ago(now, stop.at.0);
-            let text = format!(
-                "by timer {}, {when} ago; {} start {} -n {} wakes it",
-                stop.timer,
-                program(),
-                self.name,
-                self.namespace
-            );
-            lines.push(("stopped", text));
+            let why = words::why(stop.timer);
+            let text = if stop.timer.terminates() {
+                format!("{when} ago by a timer: {why}")
+            } else {
+                format!(
+                    "{when} ago by a timer: {why}; a visit or {} start {} -n {} starts it",
+                    program(),
+                    self.name,
+                    self.namespace
+                )
+            };
+            lines.push(("ended", text));
+        }
+        lines.extend(self.activity_lines(now));
+        if let Some(conflict) = &self.host_conflict {
+            lines.push(("address", conflict.clone()));
         }
         if let Some(url) = &self.url {
             lines.push(("opens at", url.clone()));
+        }
+        for (place, endpoint) in self.endpoints.iter().enumerate() {
+            let title = if place == 0 { "endpoints" } else { "" };
+            let url = endpoint.url.as_deref().unwrap_or("no address");
+            let text = format!(
+                "{} {}, {:?}: {url}",
+                endpoint.name, endpoint.port, endpoint.visibility
+            );
+            lines.push((title, text));
         }
         if let Some(pod) = &self.pod {
             let node = pod.node.as_deref().unwrap_or("no node yet");
@@ -149,6 +182,23 @@ impl Explanation {
             lines.push(("file", format!("{} in {}", origin.file, origin.repository)));
             lines.push(("revision", origin.revision.clone()));
         }
+        lines
+    }
+
+    /// Why it still runs, and what will end that.
+    fn activity_lines(&self, now: Timestamp) -> Vec<(&'static str, String)> {
+        let mut lines = Vec::new();
+        if let Some(used) = self.last_used_at {
+            lines.push(("last used", format!("{} ago", show::ago(now, used))));
+        }
+        let Some(activity) = &self.activity else {
+            return lines;
+        };
+        if let Some(by) = &activity.kept_alive_by {
+            lines.push(("kept alive", format!("by {}", words::kept_alive(by))));
+        }
+        let warnings = activity.warnings.iter();
+        lines.extend(warnings.map(|warning| ("soon", words::warning(warning))));
         lines
     }
 

@@ -11,16 +11,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
 };
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use sha2::{Digest, Sha256};
 use workstead_link::{CONTROLLER_IDENTITY, PROXY_IDENTITY};
 use zeroize::Zeroizing;
 
+use crate::inside::identity::Identity;
+use crate::inside::pin::{PublicKeyDigest, SUPERVISOR_NAME};
+
 /// The issuer's name. It is part of every certificate that was ever signed, so it never changes.
 const NAME: &str = "Workstead supervisors";
-/// Name in the certificate of every supervisor. Nobody looks at it: the key counts.
-const SUPERVISOR_NAME: &str = "workspace.invalid";
 /// How long the authority and the keys of workspaces hold: keys are exchanged by making them anew, not by their end.
 const FOR_LONG: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 /// How long a client is let in. Made anew when a third of it is left.
@@ -50,54 +48,12 @@ pub enum AuthorityError {
     Clock(Timestamp),
 }
 
-/// A certificate and its key, as PEM. The key shows nowhere.
-pub struct Identity {
-    /// The certificate.
-    pub certificate: String,
-    /// Its private key.
-    pub key: Zeroizing<String>,
-}
-
 /// The key of a workspace.
 pub struct SupervisorKey {
     /// For its Secret.
     pub identity: Identity,
     /// SHA-256 of the public key, for the status.
     pub public_key: PublicKeyDigest,
-}
-
-/// SHA-256 over a public key as certificates carry it (SubjectPublicKeyInfo, DER).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PublicKeyDigest([u8; 32]);
-
-impl PublicKeyDigest {
-    fn of(info: &[u8]) -> Self {
-        Self(Sha256::digest(info).into())
-    }
-
-    /// That of a certificate in PEM; none when it is no certificate.
-    pub fn of_certificate(pem: &str) -> Option<Self> {
-        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
-        Self::of_der(&certificate)
-    }
-
-    /// That of a certificate; none when it is no certificate.
-    pub fn of_der(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
-        Some(Self::of(&parsed.subject_public_key_info()))
-    }
-
-    /// Reads lower-case hex.
-    pub fn parse(text: &str) -> Option<Self> {
-        let bytes = hex::decode(text).ok()?;
-        Some(Self(bytes.try_into().ok()?))
-    }
-}
-
-impl std::fmt::Display for PublicKeyDigest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
 }
 
 /// Who asks a supervisor.
@@ -237,29 +193,6 @@ impl Authority {
             key: Zeroizing::new(key.serialize_pem()),
         })
     }
-}
-
-impl Identity {
-    /// As rustls takes it.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub(super) fn to_der(
-        &self,
-    ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), AuthorityError> {
-        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes())
-            .map_err(|_| AuthorityError::Read("certificate"))?;
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())
-            .map_err(|_| AuthorityError::Read("private key"))?;
-        Ok((certificate, key))
-    }
-}
-
-/// The name that a client names when it dials.
-pub(super) fn server_name() -> ServerName<'static> {
-    // It is the DNS name above, which the tests of this file dial.
-    ServerName::try_from(SUPERVISOR_NAME)
-        .unwrap_or_else(|_| ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()))
 }
 
 fn generate(whom: &'static str) -> Result<KeyPair, AuthorityError> {

@@ -16,8 +16,9 @@ use workstead_link::{Report, Request};
 
 use crate::controllers::cache::Key;
 use crate::controllers::passes::chain;
-use crate::controllers::supervisor::dial::{Call, DialError, Target, call};
+use crate::controllers::supervisor::authority::AuthorityError;
 use crate::controllers::supervisor::keys::Keys;
+use crate::inside::dial::{Call, DialError, Target, call};
 use crate::model::clock::Clock;
 
 /// So many streams at once; the others wait for their turn.
@@ -27,6 +28,17 @@ const WAITING: usize = 1024;
 /// After a failed call; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why a supervisor can't be followed.
+#[derive(Debug, thiserror::Error)]
+enum FollowError {
+    /// Our own certificate.
+    #[error("failed to prepare our certificate")]
+    Sign(#[from] AuthorityError),
+    /// It does not answer.
+    #[error(transparent)]
+    Call(#[from] DialError),
+}
 
 /// One life of a workspace's main container. Each has its own supervisor, which begins at the first step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -214,10 +226,8 @@ impl Followers {
         order: &Order,
         keys: &Keys,
         clock: &dyn Clock,
-    ) -> Result<bool, DialError> {
-        let us = keys
-            .us(clock.now())
-            .map_err(|source| DialError::Prepare(order.target.address, source))?;
+    ) -> Result<bool, FollowError> {
+        let us = keys.us(clock.now())?;
         let mut stream: Call = call(&us.identity, order.target, Request::Watch).await?;
         let mut settled = false;
         while let Some(report) = stream.next().await? {
@@ -252,7 +262,7 @@ impl Followers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controllers::supervisor::authority::PublicKeyDigest;
+    use crate::inside::pin::PublicKeyDigest;
 
     fn life(request: Option<&str>) -> Life {
         Life {

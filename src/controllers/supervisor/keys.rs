@@ -18,8 +18,10 @@ use workstead_link::{TLS_CERTIFICATE, TLS_CLIENTS, TLS_KEY};
 use crate::controllers::apply::{ApplyError, Ownership, Parent, ownership};
 use crate::controllers::cache::Key;
 use crate::controllers::supervisor::authority::{
-    Authority, AuthorityError, Client, ClientIdentity, Identity, PublicKeyDigest, SupervisorKey,
+    Authority, AuthorityError, Client, ClientIdentity, SupervisorKey,
 };
+use crate::inside::identity::Identity;
+use crate::inside::pin::PublicKeyDigest;
 use crate::model::names::{
     AUTHORITY_SECRET, PROXY_CLIENT_SECRET, PUBLIC_KEY_ANNOTATION, RENEW_AT_ANNOTATION,
     WORKSPACE_MANAGER,

@@ -1,6 +1,5 @@
-//! What the controller has to do with the supervisors of workspaces: their keys, and asking them.
+//! What the controller has to do with the supervisors of workspaces: their keys, and following them.
 
 pub mod authority;
-pub mod dial;
 pub mod follow;
 pub mod keys;

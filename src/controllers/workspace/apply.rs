@@ -1,7 +1,7 @@
 //! Step 4: bring the children to what is planned.
 //!
-//! The order: who the pod is (ServiceAccount), who may talk to it (NetworkPolicy), its volume, its Service, the pin of
-//! the start, and last the Deployment, which makes the pod. What fails before the Deployment keeps a workspace from
+//! The order: who the pod is (ServiceAccount), who may talk to it (NetworkPolicy), its volume, its Service, its activity
+//! Lease, the pin of the start, and last the Deployment, which makes the pod. What fails before the Deployment keeps a workspace from
 //! starting; it keeps none from stopping, and none that runs from being repaired.
 
 use std::cmp::Reverse;
@@ -11,10 +11,10 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
 use crate::controllers::apply::{ApplyError, Ownership, Parent, ownership};
 use crate::controllers::cache::Key;
-use crate::controllers::supervisor::authority::PublicKeyDigest;
 use crate::controllers::workspace::Context;
 use crate::controllers::workspace::observe::Seen;
 use crate::controllers::workspace::plan::Plan;
+use crate::inside::pin::PublicKeyDigest;
 use crate::model::evidence;
 use crate::model::names::OWNER_ANNOTATION;
 use crate::model::revision::superseded;
@@ -116,6 +116,7 @@ async fn prepare(
             }
         }
     }
+    children.leases.apply(parent, &resources.activity).await?;
     let name = identity.name.supervisor();
     let seen = children
         .keys

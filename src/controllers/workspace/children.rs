@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::core::PartialObjectMeta;
@@ -17,6 +18,7 @@ use crate::api::Workspace;
 use crate::controllers::Shared;
 use crate::controllers::apply::Writer;
 use crate::controllers::cache::{Cache, Cached, Key};
+use crate::controllers::workspace::activity::{self, Attention};
 use crate::controllers::workspace::hints::{About, Hints};
 use crate::model::names::{GIT_CREDENTIALS, USE_LABEL, WORKSPACE_MANAGER};
 
@@ -30,6 +32,10 @@ pub struct Children {
     pub volumes: Writer<PersistentVolumeClaim>,
     /// Ports by name.
     pub services: Writer<Service>,
+    /// When workspaces were last used.
+    pub leases: Writer<Lease>,
+    /// What passes know of that.
+    pub attention: Arc<Attention>,
     /// Pod templates as they were started.
     pub revisions: Writer<ControllerRevision>,
     /// What makes the pod.
@@ -61,6 +67,8 @@ impl Children {
             network_policies: writer(shared),
             volumes,
             services: writer(shared),
+            leases: writer(shared),
+            attention: Arc::default(),
             revisions: writer(shared),
             deployments: writer(shared),
             pods,
@@ -78,6 +86,7 @@ impl Children {
         all.push(of_writer(shared, &self.network_policies).boxed());
         all.push(of_writer(shared, &self.volumes).boxed());
         all.push(of_writer(shared, &self.services).boxed());
+        all.push(activity::watch(shared, &self.leases, &self.attention).boxed());
         all.push(of_writer(shared, &self.revisions).boxed());
         all.push(of_writer(shared, &self.deployments).boxed());
         all.push(of_writer(shared, &self.pods).boxed());
@@ -113,6 +122,7 @@ impl Children {
         check("NetworkPolicy", self.network_policies.cache().is_ready());
         check("PersistentVolumeClaim", self.volumes.cache().is_ready());
         check("Service", self.services.cache().is_ready());
+        check("Lease", self.leases.cache().is_ready());
         check("ControllerRevision", self.revisions.cache().is_ready());
         check("Deployment", self.deployments.cache().is_ready());
         check("Pod", self.pods.cache().is_ready());
@@ -130,6 +140,7 @@ impl Children {
         self.network_policies.cache().wait_until_ready().await;
         self.volumes.cache().wait_until_ready().await;
         self.services.cache().wait_until_ready().await;
+        self.leases.cache().wait_until_ready().await;
         self.revisions.cache().wait_until_ready().await;
         self.deployments.cache().wait_until_ready().await;
         self.pods.cache().wait_until_ready().await;

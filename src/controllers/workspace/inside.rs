@@ -3,10 +3,10 @@
 use crate::api::Workspace;
 use crate::api::workspace::WorkspaceStatus;
 use crate::controllers::cache::Key;
-use crate::controllers::supervisor::authority::PublicKeyDigest;
-use crate::controllers::supervisor::dial::Target;
 use crate::controllers::supervisor::follow::Life;
 use crate::controllers::workspace::Context;
+use crate::inside::dial::Target;
+use crate::inside::pin::PublicKeyDigest;
 use crate::model::evidence::Facts;
 use crate::model::inside::credentials::CredentialFacts;
 use crate::model::inside::told::{self, Answer, Told};
@@ -27,6 +27,8 @@ pub struct Question<'a> {
     pub pinned: Option<&'a Pinned>,
     /// The key of the first process, if this pass looked.
     pub public_key: Option<PublicKeyDigest>,
+    /// What the timers ask it.
+    pub of_timers: Option<&'a str>,
 }
 
 /// What was heard of it.
@@ -60,13 +62,14 @@ pub fn told(context: &Context, question: &Question<'_>) -> Heard {
     } = *question;
     let pinned = question.pinned.map(|pinned| &pinned.pin.template);
     let asked = told::asked(workspace, previous);
+    let request = asked.map(String::as_str).or(question.of_timers);
     let Some((container, pod)) = told::life(facts).filter(|_| pinned.is_some()) else {
         context.followers.leave(key);
         return Heard::nothing_new(Told::Nothing);
     };
     let parts = pinned.map(told::parts).unwrap_or_default();
     let settled = facts.has_ready_pod() && told::is_settled(previous, container);
-    if asked.is_none() && (settled || parts.is_empty()) {
+    if request.is_none() && (settled || parts.is_empty()) {
         context.followers.leave(key);
         let told = if settled {
             Told::Settled
@@ -96,7 +99,7 @@ pub fn told(context: &Context, question: &Question<'_>) -> Heard {
     };
     let life = Life {
         container: container.to_owned(),
-        request: asked.cloned(),
+        request: request.map(str::to_owned),
     };
     let target = Target::of_pod(address, public_key);
     let follows = context.followers.follow(key, &life, target);

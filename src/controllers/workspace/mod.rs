@@ -3,12 +3,14 @@
 //! [`reconcile`] is the table of contents; one file a step. What is decided is decided in `model`, what objects look like
 //! in `render`: here is what talks to the API server.
 
+mod activity;
 mod apply;
 mod census;
 mod children;
 mod dereference;
 mod error;
 mod hints;
+mod hosts;
 mod inside;
 mod latest;
 mod mounting;
@@ -41,6 +43,7 @@ use crate::controllers::workspace::mounting::Mounting;
 use crate::controllers::workspace::nodes::Nodes;
 use crate::controllers::workspace::renderer::Renderer;
 use crate::controllers::workspace::watches::Watched;
+use crate::controllers::{keyring, links};
 use crate::model::installation::{Cluster, Installation};
 
 /// The name under which `/readyz` lists caches.
@@ -101,7 +104,7 @@ pub async fn run(
         children: Children::new(&shared),
         nodes: Nodes::default(),
         mounting: Mounting::new(installation.tools_image.to_string()),
-        watched: Arc::new(Watched::new(installation.total_quota)),
+        watched: Arc::new(Watched::new(&installation)),
         passes: Passes::new("workspace", shared.metrics.clone(), shared.config.backoff),
         installation,
         cluster,
@@ -114,6 +117,7 @@ pub async fn run(
         move |key: &Key| {
             context.passes.forget(key);
             context.followers.leave(key);
+            context.children.attention.forget(key);
         }
     });
     let classes = context.watched.classes(&shared, store.clone());
@@ -122,6 +126,7 @@ pub async fn run(
         .reconcile_on(context.children.watch(&shared))
         .reconcile_on(classes)
         .reconcile_on(context.watched.freed())
+        .reconcile_on(context.watched.host_moves())
         .reconcile_on(told.map(object_ref))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
@@ -138,7 +143,9 @@ pub async fn run(
         context
             .followers
             .run(orders, &context.keys, &*shared.clock, &shutdown),
-        renew_proxy(&context, &shutdown)
+        renew_proxy(&context, &shutdown),
+        keyring::run(&shared, &shutdown),
+        links::run(&shared, &shutdown)
     );
 }
 

@@ -11,6 +11,7 @@ use crate::api::class::Retention;
 use crate::api::workspace::{EffectiveDesiredState, Failure, WorkspaceStatus};
 use crate::controllers::backoff::jittered;
 use crate::controllers::cache::Key;
+use crate::controllers::workspace::activity::{self, Circumstances, Judgement};
 use crate::controllers::workspace::apply::{Outcome, apply, as_evidence};
 use crate::controllers::workspace::dereference::{Dereferenced, dereference};
 use crate::controllers::workspace::error::WorkspaceError;
@@ -65,7 +66,7 @@ pub fn error_policy(
 
 /// One pass:
 /// 1. dereference: the newest version, its class, its place in the quotas, its volume,
-/// 2. validate, and decide what to work towards,
+/// 2. validate, judge the timers, and decide what to work towards,
 /// 3. render,
 /// 4. apply, or take away,
 /// 5. observe,
@@ -82,7 +83,9 @@ async fn pass(context: &Context, workspace: Arc<Workspace>) -> Result<Action, Wo
     let before = observe(context, &seen);
     let facts = before.facts();
     let refused = tools::go_over(context, &seen, &before, &facts, &mut verdict, now);
-    let work = Work::decide(&seen, &verdict, facts, refused);
+    let circumstances = Circumstances::of(context, &seen, &verdict, &before);
+    let judgement = activity::judge(context, &seen, &circumstances, &facts, now);
+    let work = Work::decide(&seen, &verdict, facts, refused, judgement);
     let done = match work.decision.effective {
         // Garbage collection takes the children with it, and the volume where the class says so: it carries an owner
         // reference then. So no finalizer is needed, and a namespace that ends is not held up by us. How far that is has
@@ -117,7 +120,15 @@ async fn pass(context: &Context, workspace: Arc<Workspace>) -> Result<Action, Wo
     if done.outcome.error.is_some() {
         return done.failed(&key);
     }
-    Ok(Action::requeue(report.next(context, &work, now)))
+    let timer = activity::next(
+        context,
+        &seen,
+        &circumstances,
+        &report.status,
+        &report.evidence.facts,
+        now,
+    );
+    Ok(Action::requeue(report.next(context, &work, timer, now)))
 }
 
 /// What a pass works towards.
@@ -129,6 +140,8 @@ struct Work {
     /// Why tools are copied that would be mounted.
     refused: Option<ToolsRefused>,
     decision: Decision,
+    /// What the timers say.
+    judgement: Judgement,
 }
 
 /// What a pass has done.
@@ -152,6 +165,7 @@ impl Work {
         verdict: &Result<ValidatedWorkspace, Failure>,
         facts: Facts,
         refused: Option<ToolsRefused>,
+        judgement: Judgement,
     ) -> Self {
         let previous = seen.workspace.status.clone().unwrap_or_default();
         let blocked = match verdict {
@@ -163,6 +177,7 @@ impl Work {
             previous: &previous,
             facts: &facts,
             blocked: Blocked::of(blocked.as_ref()),
+            over: judgement.over.as_ref(),
         });
         Self {
             previous,
@@ -170,6 +185,7 @@ impl Work {
             blocked,
             refused,
             decision,
+            judgement,
         }
     }
 
@@ -273,6 +289,7 @@ impl Work {
                 facts: &facts,
                 pinned,
                 public_key,
+                of_timers: self.judgement.question.as_deref(),
             },
         );
         let public_key = public_key.map(|key| key.to_string());
@@ -309,6 +326,9 @@ impl Work {
             .unwrap_or_default();
         let class = seen.class.as_ref().ok().filter(|_| seen.exceeded.is_none());
         let class_name = class.map(|class| class.name.to_string());
+        let conflict = context.watched.conflict(&seen.workspace);
+        // What is stopped is not idle.
+        let goes_on = self.decision.replicas > 0 || self.decision.stopped_by_timer.is_none();
         let status = model_status::build(
             &model_status::Report {
                 workspace: &seen.workspace,
@@ -318,6 +338,12 @@ impl Work {
                 class_name: class_name.as_deref(),
                 retention: retention(seen),
                 url: verdict.as_ref().ok().and_then(|w| w.url.as_deref()),
+                endpoints: verdict
+                    .as_ref()
+                    .map(|workspace| workspace.open.as_slice())
+                    .unwrap_or(&self.previous.endpoints),
+                conflict: conflict.as_ref(),
+                activity: self.judgement.activity.as_ref().filter(|_| goes_on),
                 public_key: public_key.as_deref(),
                 pinned,
                 pending: done
@@ -372,7 +398,13 @@ impl Done {
 
 impl Report {
     /// When to look again, if nothing happens before: exactly at the next deadline.
-    fn next(&self, context: &Context, work: &Work, now: Timestamp) -> Duration {
+    fn next(
+        &self,
+        context: &Context,
+        work: &Work,
+        timer: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Duration {
         if work.decision.again {
             return Duration::from_millis(1);
         }
@@ -384,7 +416,12 @@ impl Report {
         if work.blocked.is_some() {
             next = next.min(LOOK_AGAIN);
         }
-        if let Some(deadline) = next_deadline(&self.evidence, now) {
+        let deadlines = [
+            next_deadline(&self.evidence, now),
+            timer,
+            work.judgement.next,
+        ];
+        if let Some(deadline) = deadlines.into_iter().flatten().min() {
             let wait = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();
             // A millisecond more, so that the deadline is over by then.
             next = next.min(wait + Duration::from_millis(1));

@@ -13,6 +13,8 @@ use crate::api::workspace::{ActualState, Cause, Failure, StartStep, WorkspaceSta
 use crate::controllers::cache::Key;
 use crate::controllers::workspace::Context;
 use crate::controllers::workspace::watches::state_name;
+use crate::model::activity::words;
+use crate::model::conditions::ConditionType;
 use crate::model::names::WORKSPACE_MANAGER;
 use crate::telemetry::metrics::FailureLabels;
 
@@ -29,6 +31,11 @@ pub async fn write(
         return Ok(false);
     }
     let key = Key::of(&**workspace);
+    // What is sent is ours: `wake` stays the proxy's.
+    let status = WorkspaceStatus {
+        wake: None,
+        ..status.clone()
+    };
     // Identity and status, nothing else: everything else belongs to others. The UID is a precondition: the status of a
     // Workspace that was deleted does not land on a new one of its name.
     let body = json!({
@@ -88,6 +95,8 @@ pub async fn announce(
             .await;
     }
     announce_refusal(context, workspace, status).await;
+    announce_timers(context, workspace, status).await;
+    announce_conflict(context, workspace, status).await;
     let Some(state) = state.filter(|state| old_state != Some(*state)) else {
         return;
     };
@@ -144,6 +153,61 @@ async fn announce_refusal(context: &Context, workspace: &Workspace, status: &Wor
             &note,
         )
         .await;
+}
+
+/// Tells of what a timer will end soon, and of what it ended.
+async fn announce_timers(context: &Context, workspace: &Workspace, status: &WorkspaceStatus) {
+    let before = workspace.status.clone().unwrap_or_default();
+    let warnings = |status: &WorkspaceStatus| {
+        let activity = status.activity.clone().unwrap_or_default();
+        activity.warnings
+    };
+    let known = warnings(&before);
+    let events = &context.shared.events;
+    for warning in warnings(status) {
+        if known.contains(&warning) {
+            continue;
+        }
+        let reason = if warning.timer.terminates() {
+            "TerminatesSoon"
+        } else {
+            "StopsSoon"
+        };
+        let note = words::warning(&warning);
+        events
+            .publish(workspace, EventType::Warning, reason, "Warn", &note)
+            .await;
+    }
+    if let Some(stop) = &status.stopped_by_timer
+        && before.stopped_by_timer.as_ref() != Some(stop)
+    {
+        let reason = if stop.timer.terminates() {
+            "TerminatedByTimer"
+        } else {
+            "StoppedByTimer"
+        };
+        let note = words::ended(stop);
+        events
+            .publish(workspace, EventType::Normal, reason, "End", &note)
+            .await;
+    }
+}
+
+/// Tells that a Workspace opens nowhere.
+async fn announce_conflict(context: &Context, workspace: &Workspace, status: &WorkspaceStatus) {
+    let of = |status: &WorkspaceStatus| {
+        let mut conditions = status.conditions.iter();
+        let found = conditions.find(|c| c.type_ == ConditionType::HostConflict.as_str());
+        found.map(|condition| (condition.reason.clone(), condition.message.clone()))
+    };
+    let known = workspace.status.as_ref().and_then(of);
+    if let Some((reason, note)) = of(status).filter(|found| known.as_ref() != Some(found)) {
+        context
+            .shared
+            .events
+            .publish(workspace, EventType::Warning, &reason, "Route", &note)
+            .await;
+    }
 }
 
 fn count_failure(context: &Context, failure: &Failure) {

@@ -36,6 +36,8 @@ pub async fn terminate(
     }
     let service = Key::new(&seen.key.namespace, identity.name.service());
     remaining.objects |= delete(seen, &children.services, &service).await?;
+    let lease = Key::new(&seen.key.namespace, identity.name.activity());
+    remaining.objects |= delete(seen, &children.leases, &lease).await?;
     remaining.objects |= delete(seen, &children.service_accounts, &seen.key).await?;
     remaining.objects |= delete(seen, &children.network_policies, &seen.key).await?;
     let key = Key::new(&seen.key.namespace, identity.name.supervisor());

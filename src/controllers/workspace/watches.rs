@@ -18,8 +18,11 @@ use crate::controllers::cache::{Cache, Key, changes, counted};
 use crate::controllers::guard::{Guarded, News, Sentinel, Unreadable};
 use crate::controllers::workspace::census::Roll;
 use crate::controllers::workspace::children::object_ref;
+use crate::controllers::workspace::hosts::Holders;
 use crate::controllers::workspace::latest::Latest;
+use crate::model::access::{Claim, Conflict};
 use crate::model::class::{self, ValidatedClass};
+use crate::model::installation::Installation;
 use crate::model::quota::{CensusRecord, Exceeded, Limits};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::StateLabels;
@@ -37,6 +40,8 @@ pub struct Watched {
     /// The one default class, if there is one.
     default_class: RwLock<Option<String>>,
     installation_quota: Option<u32>,
+    /// Who holds which host.
+    hosts: Holders,
     /// Rings when a place may have become free.
     places: watch::Sender<()>,
     listing: Mutex<BTreeSet<Key>>,
@@ -53,7 +58,8 @@ struct States {
 
 impl Watched {
     /// Nothing seen yet.
-    pub fn new(installation_quota: Option<u32>) -> Self {
+    pub fn new(installation: &Installation) -> Self {
+        let installation_quota = installation.total_quota;
         let roll = Roll::new();
         roll.set_limits(Limits {
             installation: installation_quota,
@@ -66,6 +72,7 @@ impl Watched {
             latest: Latest::default(),
             default_class: RwLock::default(),
             installation_quota,
+            hosts: Holders::new(installation.reserved_names.clone()),
             places: watch::Sender::new(()),
             listing: Mutex::default(),
             listed: AtomicBool::new(false),
@@ -147,6 +154,7 @@ impl Watched {
     }
 
     fn set(&self, workspace: &Guarded<Workspace>, metrics: &Metrics) -> bool {
+        self.hosts.insert(Claim::of(workspace));
         let workspace = match &workspace.0 {
             Ok(workspace) => workspace,
             Err(unreadable) => return self.set_unreadable(unreadable, metrics),
@@ -181,6 +189,7 @@ impl Watched {
     }
 
     fn remove(&self, key: &Key, metrics: &Metrics) -> bool {
+        self.hosts.remove(key);
         self.latest.forget(key);
         self.count_state(key, None, metrics);
         self.roll.remove(key)
@@ -333,6 +342,22 @@ impl Watched {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Why a Workspace does not hold the host of its name.
+    pub fn conflict(&self, workspace: &Workspace) -> Option<Conflict> {
+        self.hosts.conflict(workspace)
+    }
+
+    /// Wakes the Workspaces that got or lost the host of their name by what became of another one.
+    pub fn host_moves(
+        self: &Arc<Self>,
+    ) -> impl Stream<Item = ObjectRef<Workspace>> + Send + 'static {
+        let watched = self.clone();
+        changes(self.hosts.bell()).flat_map(move |()| {
+            let moved = watched.hosts.moved();
+            stream::iter(moved.into_iter().map(object_ref))
+        })
     }
 
     /// Wakes the Workspaces for which a place became free.

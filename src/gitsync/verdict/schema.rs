@@ -66,6 +66,8 @@ pub(super) struct Schema {
     pub(super) required: Vec<String>,
     pub(super) allowed: Vec<Value>,
     pub(super) pattern: Option<Regex>,
+    /// Whether it is a moment, as the API server reads them.
+    pub(super) is_time: bool,
     /// What to say of a text that does not have the form of the pattern.
     pub(super) form: &'static str,
     pub(super) minimum: Option<f64>,
@@ -124,6 +126,7 @@ impl Schema {
                 .map(|json| json.0.clone())
                 .collect(),
             pattern: pattern.and_then(Result::ok),
+            is_time: source.format.as_deref() == Some("date-time"),
             form: source
                 .pattern
                 .as_deref()

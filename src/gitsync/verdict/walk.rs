@@ -1,5 +1,6 @@
 //! Holds a value against a schema, as the API server does, and names every field that is wrong.
 
+use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
 use super::schema::{ListType, Schema, Type};
@@ -241,6 +242,13 @@ impl Walk<'_> {
                 );
             }
             _ => {}
+        }
+        if schema.is_time && text.parse::<Timestamp>().is_err() {
+            let text = shown(&Value::String(text.to_owned()));
+            self.report(
+                Fault::Invalid,
+                format!("{text} is no time: write for example 2026-03-01T12:00:00Z"),
+            );
         }
         if let Some(pattern) = &schema.pattern
             && !pattern.is_match(text)

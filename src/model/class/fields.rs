@@ -4,13 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Toleration;
 
-use crate::api::class::{ClassTimeouts, EgressRule, InvalidField, WorkspaceClass};
-use crate::api::shared::{DurationText, Quantity};
-use crate::model::class::{
-    Deadlines, Egress, LEAST_STARTUP, LEAST_STOPPING, MAX_USER_IN_NAMESPACE, NEVER_REACHED,
-    PodRules, StorageRules,
-};
-use crate::model::duration::Span;
+use crate::api::class::{EgressRule, InvalidField, WorkspaceClass};
+use crate::api::shared::Quantity;
+use crate::model::class::{Egress, MAX_USER_IN_NAMESPACE, NEVER_REACHED, PodRules, StorageRules};
 use crate::model::inside::AuthorRules;
 use crate::model::inside::editors::{self, ClassTools, ValidatedEditor};
 use crate::model::names::DnsSubdomain;
@@ -32,7 +28,7 @@ pub(super) struct Report {
 
 impl Report {
     /// A field that is left out.
-    fn drop(&mut self, field: &str, message: impl Into<String>) {
+    pub(super) fn drop(&mut self, field: &str, message: impl Into<String>) {
         self.invalid.push(InvalidField {
             field: field.to_owned(),
             message: message.into(),
@@ -59,7 +55,11 @@ impl Report {
             .ok()
     }
 
-    fn require<T, E: std::fmt::Display>(&mut self, field: &str, result: Result<T, E>) -> Option<T> {
+    pub(super) fn require<T, E: std::fmt::Display>(
+        &mut self,
+        field: &str,
+        result: Result<T, E>,
+    ) -> Option<T> {
         result
             .map_err(|error| self.block(field, error.to_string()))
             .ok()
@@ -233,78 +233,6 @@ fn egress_rule(rule: &EgressRule) -> Result<Egress, String> {
         except,
         ports: rule.ports.iter().copied().collect(),
     })
-}
-
-pub(super) fn class_deadlines(
-    timeouts: &ClassTimeouts,
-    report: &mut Report,
-) -> (Deadlines, Span, Span) {
-    let second = Span::from_seconds(1);
-    let hour = Span::from_seconds(3600);
-    let default = Deadlines::default();
-    let cap = |report: &mut Report, field: &str, written, least| {
-        let read = timeout(written, least)?;
-        report.require(&format!("spec.timeouts.{field}"), read)
-    };
-    let keep = |report: &mut Report, field: &str, written, least| {
-        let read = timeout(written, least)?;
-        report.keep(&format!("spec.timeouts.{field}"), read)
-    };
-    let max_startup =
-        cap(report, "maxStartup", &timeouts.max_startup, LEAST_STARTUP).unwrap_or(hour);
-    let max_stopping = cap(
-        report,
-        "maxStopping",
-        &timeouts.max_stopping,
-        LEAST_STOPPING,
-    )
-    .unwrap_or(hour);
-    let startup = keep(report, "startup", &timeouts.startup, LEAST_STARTUP);
-    let stopping = keep(report, "stopping", &timeouts.stopping, LEAST_STOPPING);
-    let image_pull = keep(report, "imagePull", &timeouts.image_pull, second);
-    let container_config = keep(
-        report,
-        "containerConfig",
-        &timeouts.container_config,
-        second,
-    );
-    let admission = keep(report, "admission", &timeouts.admission, second);
-    let deadlines = Deadlines {
-        startup: within_cap(report, "startup", startup, default.startup, max_startup),
-        stopping: within_cap(report, "stopping", stopping, default.stopping, max_stopping),
-        image_pull: image_pull.unwrap_or(default.image_pull),
-        container_config: container_config.unwrap_or(default.container_config),
-        admission: admission.unwrap_or(default.admission),
-    };
-    (deadlines, max_startup, max_stopping)
-}
-
-/// Reads a time limit, if it was written.
-fn timeout(written: &Option<DurationText>, least: Span) -> Option<Result<Span, String>> {
-    Some(match Span::try_from(written.as_ref()?) {
-        Ok(span) if span < least => Err(format!("{span} is too short: write {least} or more")),
-        Ok(span) => Ok(span),
-        Err(error) => Err(error.to_string()),
-    })
-}
-
-/// A time limit that is not over its cap. A default gives way in silence, what was written is reported.
-fn within_cap(
-    report: &mut Report,
-    field: &str,
-    written: Option<Span>,
-    default: Span,
-    most: Span,
-) -> Span {
-    if let Some(written) = written.filter(|written| *written > most) {
-        report.drop(
-            &format!("spec.timeouts.{field}"),
-            format!(
-                "{written} is over the longest that the class allows, {most}: write {most} or less"
-            ),
-        );
-    }
-    written.unwrap_or(default).min(most)
 }
 
 pub(super) fn class_pod(class: &WorkspaceClass, report: &mut Report) -> PodRules {

@@ -54,6 +54,24 @@ fn an_empty_class_has_the_defaults_of_the_sheet() {
     );
 }
 
+#[rstest]
+#[case::silent(json!({}), ["30m", "36h", "744h", "8760h"], ["36h", "36h", "744h", "8760h"])]
+#[case::longer_than_usual(json!({"idle": "48h", "maxStopped": "1000h"}), ["48h", "36h", "1000h", "8760h"], ["48h", "36h", "1000h", "8760h"])]
+#[case::a_cap_below_the_usual(json!({"longest": {"idle": "10m", "maxActive": "8h"}}), ["10m", "8h", "744h", "8760h"], ["10m", "8h", "744h", "8760h"])]
+#[case::more_may_be_asked_for(json!({"idle": "1h", "longest": {"idle": "8h", "maxLifetime": "87600h"}}), ["1h", "36h", "744h", "8760h"], ["8h", "36h", "744h", "87600h"])]
+fn timers_have_their_defaults_and_their_longest(
+    #[case] timeouts: Value,
+    #[case] default: [&str; 4],
+    #[case] longest: [&str; 4],
+) {
+    let class = valid_class(json!({"timeouts": timeouts}));
+    let text = |of: &Lifetimes| {
+        [of.idle, of.max_active, of.max_stopped, of.max_lifetime].map(|span| span.to_string())
+    };
+    assert_eq!(text(&class.deadlines.lifetimes), default);
+    assert_eq!(text(&class.longest), longest);
+}
+
 #[test]
 fn an_empty_list_of_egress_opens_nothing() {
     assert_eq!(
@@ -111,6 +129,9 @@ fn what_is_never_reached_is_cut_out_of_every_rule() {
 #[case(json!({"storage": {"default": "20Gi", "max": "10Gi"}}), "spec.storage.default")]
 #[case(json!({"storage": {"default": "0"}}), "spec.storage.default")]
 #[case(json!({"timeouts": {"startup": "2h"}}), "spec.timeouts.startup")]
+#[case(json!({"timeouts": {"idle": "119s"}}), "spec.timeouts.idle")]
+#[case(json!({"timeouts": {"maxStopped": "59m"}}), "spec.timeouts.maxStopped")]
+#[case(json!({"timeouts": {"maxActive": "3h", "longest": {"maxActive": "2h"}}}), "spec.timeouts.maxActive")]
 #[case(json!({"timeouts": {"stopping": "1s"}}), "spec.timeouts.stopping")]
 #[case(json!({"timeouts": {"imagePull": "soon"}}), "spec.timeouts.imagePull")]
 #[case(json!({"pod": {"allowPrivilegeEscalation": true}}), "spec.pod.allowPrivilegeEscalation")]
@@ -132,6 +153,7 @@ fn a_field_that_can_be_left_out_leaves_the_class_usable(#[case] spec: Value, #[c
 #[case(json!({"storage": {"max": "lots"}}), "spec.storage.max")]
 #[case(json!({"storage": {"className": "Not_A_Name"}}), "spec.storage.className")]
 #[case(json!({"timeouts": {"maxStartup": "long"}}), "spec.timeouts.maxStartup")]
+#[case(json!({"timeouts": {"longest": {"idle": "0s"}}}), "spec.timeouts.longest.idle")]
 fn a_field_that_cannot_be_left_out_makes_workspaces_wait(#[case] spec: Value, #[case] field: &str) {
     let class = class_with(spec);
     let verdict = validate(&class);

@@ -27,6 +27,7 @@ fn look(workspace: &Workspace, previous: &WorkspaceStatus, facts: &Facts) -> Dec
         previous,
         facts,
         blocked: Blocked::No,
+        over: None,
     })
 }
 
@@ -249,6 +250,150 @@ fn a_stop_by_timer_holds_until_it_is_woken_restarted_or_the_spec_changes() {
     assert_eq!(look(&changed, &previous, &down()).effective, Running);
 }
 
+fn ended(timer: &str) -> StoppedByTimer {
+    serde_json::from_value(json!({"timer": timer, "at": time(9), "generation": 1})).unwrap()
+}
+
+/// The decision when a timer ends it now.
+fn look_when_over(
+    workspace: &Workspace,
+    previous: &WorkspaceStatus,
+    facts: &Facts,
+    stop: &StoppedByTimer,
+) -> Decision {
+    decide(&Question {
+        workspace,
+        previous,
+        facts,
+        blocked: Blocked::No,
+        over: Some(stop),
+    })
+}
+
+#[test]
+fn a_timer_that_is_over_stops_or_terminates() {
+    for (timer, effective) in [
+        ("idle", Stopped),
+        ("maxActive", Stopped),
+        ("maxStopped", Terminated),
+        ("maxLifetime", Terminated),
+    ] {
+        let stop = ended(timer);
+        let decision = look_when_over(
+            &asked(Some("Running"), &[]),
+            &WorkspaceStatus::default(),
+            &up(),
+            &stop,
+        );
+        assert_eq!(
+            (
+                decision.effective,
+                decision.replicas,
+                decision.stopped_by_timer
+            ),
+            (effective, 0, Some(stop)),
+            "{timer}"
+        );
+    }
+}
+
+#[test]
+fn a_blocked_spec_keeps_no_timer_from_stopping() {
+    let stop = ended("idle");
+    let decision = decide(&Question {
+        workspace: &asked(None, &[]),
+        previous: &WorkspaceStatus::default(),
+        facts: &up(),
+        blocked: Blocked::Spec,
+        over: Some(&stop),
+    });
+    assert_eq!((decision.effective, decision.replicas), (Stopped, 0));
+}
+
+fn visit(at: i64) -> Value {
+    json!({"requestedAt": format!("2026-03-01T13:00:{at:02}.000000Z"), "by": "alice@example.com"})
+}
+
+#[test]
+fn a_visit_wakes_what_a_timer_stopped_once() {
+    let mut previous = status(json!({
+        "stoppedByTimer": {"timer": "idle", "at": time(5), "generation": 1}, "wake": visit(1),
+    }));
+    let woken = look(&asked(Some("Running"), &[]), &previous, &down());
+    assert_eq!((woken.effective, woken.stopped_by_timer), (Running, None));
+    assert_eq!(
+        woken.last_handled_visit_at.as_ref(),
+        previous.wake.as_ref().map(|wake| &wake.requested_at)
+    );
+    previous.last_handled_visit_at = woken.last_handled_visit_at;
+    let held = look(&asked(Some("Running"), &[]), &previous, &down());
+    assert_eq!(held.effective, Stopped, "the same visit wakes it once");
+}
+
+#[test]
+fn a_visit_of_a_running_workspace_is_forgotten_before_it_stops() {
+    let previous = status(json!({"wake": visit(1)}));
+    let decision = look(&asked(None, &[]), &previous, &up());
+    assert_eq!(decision.effective, Running);
+    assert!(decision.last_handled_visit_at.is_some());
+}
+
+#[test]
+fn a_visit_does_not_start_what_the_spec_wants_stopped_and_is_forgotten() {
+    let previous = status(json!({"wake": visit(1)}));
+    let decision = look(&asked(Some("Stopped"), &[]), &previous, &down());
+    assert_eq!((decision.effective, decision.replicas), (Stopped, 0));
+    assert!(decision.last_handled_visit_at.is_some());
+}
+
+#[test]
+fn nothing_wakes_what_is_terminated() {
+    let previous = status(json!({
+        "actualState": "Terminated", "desiredState": "Terminated", "wake": visit(1),
+        "stoppedByTimer": {"timer": "maxStopped", "at": time(5), "generation": 1},
+    }));
+    let workspace = asked(Some("Running"), &[(WAKE, "1"), (RESTART, "1")]);
+    let decision = look(&workspace, &previous, &facts(None, Some(&[])));
+    assert_eq!((decision.effective, decision.replicas), (Terminated, 0));
+    assert_eq!(decision.last_handled_visit_at, None);
+}
+
+#[test]
+fn a_visit_as_the_timer_ends_starts_it_again_once_it_is_stopped() {
+    let mut previous = status(json!({"wake": visit(1)}));
+    let stop = look_when_over(&asked(None, &[]), &previous, &up(), &ended("maxActive"));
+    assert_eq!(
+        (stop.effective, stop.last_handled_visit_at),
+        (Stopped, None)
+    );
+    previous.stopped_by_timer = stop.stopped_by_timer;
+    let start = look(&asked(None, &[]), &previous, &down());
+    assert_eq!((start.effective, start.replicas), (Running, 1));
+    assert!(start.last_handled_visit_at.is_some());
+}
+
+#[test]
+fn a_restart_as_a_timer_ends_begins_a_new_start_and_undoes_no_termination() {
+    let workspace = asked(None, &[(RESTART, "noon")]);
+    let of = |timer| {
+        look_when_over(
+            &workspace,
+            &WorkspaceStatus::default(),
+            &up(),
+            &ended(timer),
+        )
+        .effective
+    };
+    assert_eq!(
+        (of("idle"), of("maxActive")),
+        (RestartRequested, RestartRequested)
+    );
+    assert_eq!(
+        (of("maxStopped"), of("maxLifetime")),
+        (Terminated, Terminated)
+    );
+}
+
 #[test]
 fn a_timer_may_terminate() {
     let previous =
@@ -267,6 +412,7 @@ fn while_the_spec_is_blocked_what_runs_goes_on_and_nothing_starts() {
             previous: &WorkspaceStatus::default(),
             facts,
             blocked: Blocked::Spec,
+            over: None,
         })
     };
     assert_eq!(blocked(&asked(None, &[]), &up()).replicas, 1);
@@ -340,6 +486,7 @@ fn a_restart_whose_class_breaks_in_between_is_finished_with_the_start_before_it(
             previous,
             facts,
             blocked,
+            over: None,
         })
     };
     let leaves = facts(Some(&settled(0, 0)), Some(&[leaving(ready_pod())]));
@@ -376,6 +523,7 @@ fn a_restart_that_is_asked_for_while_the_spec_is_blocked_starts_nothing() {
             previous: &previous,
             facts: &down(),
             blocked: Blocked::Spec,
+            over: None,
         });
         assert_eq!((decision.replicas, decision.again), (0, false));
         previous.restart = decision.restart;
@@ -412,7 +560,7 @@ proptest! {
     #[test]
     fn a_restart_never_scales_up_before_a_stop_was_recorded(facts in any_facts(), blocked in any_blocked()) {
         let workspace = asked(None, &[(RESTART, "noon")]);
-        let decision = decide(&Question { workspace: &workspace, previous: &WorkspaceStatus::default(), facts: &facts, blocked });
+        let decision = decide(&Question { workspace: &workspace, previous: &WorkspaceStatus::default(), facts: &facts, blocked, over: None });
         let nothing_there = facts.deployment.is_none() && !facts.has_pod_left();
         let runs_on = blocked != Blocked::No && facts.replicas().is_some_and(|replicas| replicas > 0);
         prop_assert!(decision.replicas == 0 || nothing_there || runs_on);
@@ -433,7 +581,7 @@ proptest! {
         } else {
             WorkspaceStatus::default()
         };
-        let decision = decide(&Question { workspace: &workspace, previous: &previous, facts: &facts, blocked });
+        let decision = decide(&Question { workspace: &workspace, previous: &previous, facts: &facts, blocked, over: None });
         let may_hold = facts.pods.is_none() || facts.has_pod_left();
         if facts.replicas().unwrap_or(0) == 0 && may_hold {
             prop_assert_eq!(decision.replicas, 0);
@@ -452,7 +600,7 @@ proptest! {
     #[test]
     fn replicas_are_none_or_one(facts in any_facts(), blocked in any_blocked(), desired in proptest::option::of(prop::sample::select(vec!["Running", "Stopped", "Terminated"]))) {
         let workspace = asked(desired, &[]);
-        let decision = decide(&Question { workspace: &workspace, previous: &WorkspaceStatus::default(), facts: &facts, blocked });
+        let decision = decide(&Question { workspace: &workspace, previous: &WorkspaceStatus::default(), facts: &facts, blocked, over: None });
         prop_assert!((0..=1).contains(&decision.replicas));
         if matches!(decision.effective, Stopped | Terminated) {
             prop_assert_eq!(decision.replicas, 0);

@@ -61,6 +61,11 @@ pub fn editor(template: &PodTemplateSpec) -> Option<String> {
     plan(template).editor.map(|editor| editor.name)
 }
 
+/// The port of the editor of a pod template.
+pub fn editor_port(template: &PodTemplateSpec) -> Option<u16> {
+    plan(template).editor.map(|editor| editor.port)
+}
+
 /// The parts that a pod template has.
 pub fn parts(template: &PodTemplateSpec) -> Vec<ConditionType> {
     let plan = plan(template);

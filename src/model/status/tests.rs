@@ -1,3 +1,4 @@
+mod host;
 mod properties;
 mod skew;
 mod timers;
@@ -8,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::api::workspace::Cause;
 use crate::model::desired::{Blocked, Question, decide};
-use crate::model::evidence::{ApplyError, PreviousFailure, Termination};
+use crate::model::evidence::{ApplyError, Facts, PreviousFailure, Termination};
 use crate::model::fixtures::*;
 use crate::model::names::INSPECT_REQUESTED_ANNOTATION;
 use crate::model::revision::{Pin, PinInputs};
@@ -43,6 +44,7 @@ struct Pass {
     volume: Option<crate::model::workspace::VolumeFacts>,
     told: Told,
     answer: Answer,
+    conflict: Option<Conflict>,
 }
 
 impl Pass {
@@ -62,6 +64,7 @@ impl Pass {
             retention: Retention::Retain,
             told: Told::Nothing,
             answer: Answer::Nobody,
+            conflict: None,
             volume: Some(crate::model::workspace::VolumeFacts {
                 name: "api-home".into(),
                 phase: Some("Bound".into()),
@@ -81,6 +84,7 @@ impl Pass {
             previous: &previous,
             facts: &seen,
             blocked: Blocked::of(self.blocked.as_ref()),
+            over: None,
         });
         let timers = timers(&previous, &decision, &seen, self.pinned.as_ref(), now);
         let evidence = Evidence {
@@ -104,7 +108,15 @@ impl Pass {
             blocked: self.blocked.as_ref(),
             class_name: Some("standard"),
             retention: self.retention,
-            url: None,
+            url: Some("https://api.work.example.com"),
+            endpoints: &[EndpointStatus {
+                name: "web".to_owned(),
+                port: 3000,
+                url: Some("https://3000-api.work.example.com".to_owned()),
+                ..EndpointStatus::default()
+            }],
+            conflict: self.conflict.as_ref(),
+            activity: None,
             public_key: Some("00"),
             pinned: self.pinned.as_ref(),
             pending: &[],
@@ -446,11 +458,11 @@ fn the_time_of_a_transition_moves_only_with_the_status() {
 fn conditions_of_others_are_left_alone() {
     let mut pass = Pass::new(None, up());
     pass.workspace.status = serde_json::from_value(
-        json!({"conditions": [{"type": "HostConflict", "status": "True", "reason": "X",
+        json!({"conditions": [{"type": "NetworkDegraded", "status": "True", "reason": "X",
         "message": "", "lastTransitionTime": time(1)}]}),
     )
     .unwrap();
-    assert!(told(&pass.status(at(5))).contains(&"HostConflict=True X".to_owned()));
+    assert!(told(&pass.status(at(5))).contains(&"NetworkDegraded=True X".to_owned()));
 }
 
 #[test]

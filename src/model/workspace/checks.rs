@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::shared::{Blame, DurationText};
 use crate::api::workspace::{Cause, Failure, Workspace};
+use crate::model::activity::Lifetimes;
 use crate::model::class::{Deadlines, LEAST_STARTUP, LEAST_STOPPING, PodRules, ValidatedClass};
 use crate::model::duration::Span;
 use crate::model::identity::{EndpointName, EndpointPort, Owner, VariableName};
@@ -190,45 +191,79 @@ pub(super) fn validated_deadlines(
 ) -> Result<Deadlines, Failure> {
     let timeouts = workspace.spec.timeouts.clone().unwrap_or_default();
     let mut deadlines = class.deadlines;
-    let read = |name: &str, written: &DurationText, least: Span, most: Span, cap: &str| {
-        let field = format!("spec.timeouts.{name}");
-        let span = Span::try_from(written).map_err(|error| config(&field, &error.to_string()))?;
-        if span < least {
-            return Err(config(
-                &field,
-                &format!("{span} is too short: write {least} or more"),
-            ));
-        }
-        if span > most {
-            return Err(over_cap(
-                &field,
-                &span.to_string(),
-                class,
-                cap,
-                &most.to_string(),
-            ));
-        }
-        Ok(span)
-    };
-    if let Some(written) = &timeouts.startup {
-        deadlines.startup = read(
+    let lifetimes = &mut deadlines.lifetimes;
+    let (least, longest) = (Lifetimes::LEAST, class.longest);
+    let limits = [
+        (
             "startup",
-            written,
+            &timeouts.startup,
+            &mut deadlines.startup,
             LEAST_STARTUP,
-            class.max_startup,
-            "spec.timeouts.maxStartup",
-        )?;
-    }
-    if let Some(written) = &timeouts.stopping {
-        deadlines.stopping = read(
+            ("maxStartup", class.max_startup),
+        ),
+        (
             "stopping",
-            written,
+            &timeouts.stopping,
+            &mut deadlines.stopping,
             LEAST_STOPPING,
-            class.max_stopping,
-            "spec.timeouts.maxStopping",
-        )?;
+            ("maxStopping", class.max_stopping),
+        ),
+        (
+            "idle",
+            &timeouts.idle,
+            &mut lifetimes.idle,
+            least.idle,
+            ("longest.idle", longest.idle),
+        ),
+        (
+            "maxActive",
+            &timeouts.max_active,
+            &mut lifetimes.max_active,
+            least.max_active,
+            ("longest.maxActive", longest.max_active),
+        ),
+        (
+            "maxStopped",
+            &timeouts.max_stopped,
+            &mut lifetimes.max_stopped,
+            least.max_stopped,
+            ("longest.maxStopped", longest.max_stopped),
+        ),
+        (
+            "maxLifetime",
+            &timeouts.max_lifetime,
+            &mut lifetimes.max_lifetime,
+            least.max_lifetime,
+            ("longest.maxLifetime", longest.max_lifetime),
+        ),
+    ];
+    for (name, written, place, least, (cap, most)) in limits {
+        if let Some(written) = written {
+            *place = time_limit(name, written, least, cap, most, class)?;
+        }
     }
     Ok(deadlines)
+}
+
+fn time_limit(
+    name: &str,
+    written: &DurationText,
+    least: Span,
+    cap: &str,
+    most: Span,
+    class: &ValidatedClass,
+) -> Result<Span, Failure> {
+    let field = format!("spec.timeouts.{name}");
+    let span = Span::try_from(written).map_err(|error| config(&field, &error.to_string()))?;
+    if span < least {
+        let message = format!("{span} is too short: write {least} or more");
+        return Err(config(&field, &message));
+    }
+    if span > most {
+        let (asked, cap) = (span.to_string(), format!("spec.timeouts.{cap}"));
+        return Err(over_cap(&field, &asked, class, &cap, &most.to_string()));
+    }
+    Ok(span)
 }
 
 /// Settings of the pod that this cluster can honour. What it can't is left out and said, and nothing that rests on it

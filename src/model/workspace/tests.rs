@@ -67,6 +67,12 @@ fn a_minimal_workspace_gets_the_defaults_of_its_class() {
 #[case(json!({"resources": {"limits": {"memory": "8Gi"}}}), json!({"resources": {"max": {"memory": "4Gi"}}}), Cause::ClassInvalid, "spec.resources.limits.memory")]
 #[case(json!({"storage": {"size": "20Gi"}}), json!({"storage": {"max": "15Gi"}}), Cause::ClassInvalid, "spec.storage.size")]
 #[case(json!({"timeouts": {"startup": "2h"}}), json!({}), Cause::ClassInvalid, "spec.timeouts.startup")]
+#[case(json!({"timeouts": {"idle": "1m"}}), json!({}), Cause::ConfigInvalid, "spec.timeouts.idle")]
+#[case(json!({"timeouts": {"idle": "37h"}}), json!({}), Cause::ClassInvalid, "spec.timeouts.idle")]
+#[case(json!({"timeouts": {"maxActive": "9h"}}), json!({"timeouts": {"longest": {"maxActive": "8h"}}}), Cause::ClassInvalid, "spec.timeouts.maxActive")]
+#[case(json!({"timeouts": {"maxStopped": "745h"}}), json!({}), Cause::ClassInvalid, "spec.timeouts.maxStopped")]
+#[case(json!({"timeouts": {"maxLifetime": "30m"}}), json!({}), Cause::ConfigInvalid, "spec.timeouts.maxLifetime")]
+#[case(json!({"timeouts": {"keepAlive": ["cargo build"]}}), json!({}), Cause::ConfigInvalid, "spec.timeouts.keepAlive")]
 fn what_the_author_can_mend_is_named_by_its_field(
     #[case] spec: Value,
     #[case] class: Value,

@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::script::Fault;
+use crate::model::names::CONTROLLER_LEASE;
 
 /// One call of a client.
 #[derive(Clone, Debug)]
@@ -61,6 +62,11 @@ impl Call {
     /// `status`, `scale` and the like, or nothing.
     pub fn subresource(&self) -> &str {
         self.parts().2
+    }
+
+    /// Whether it is about who leads, by the leader's Lease. Those of workspaces are children like others.
+    pub fn is_claim(&self) -> bool {
+        self.resource() == "leases" && matches!(self.name(), "" | CONTROLLER_LEASE)
     }
 
     fn parts(&self) -> (&str, &str, &str) {

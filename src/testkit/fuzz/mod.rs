@@ -3,9 +3,13 @@
 //! seeds and with mutations of them.
 
 mod files;
+mod proxy;
+mod sessions;
 mod texts;
 
 pub use files::{tree, verdict, yaml};
+pub use proxy::front;
+pub use sessions::{cookies, tokens};
 pub use texts::{evidence, inventory, scalars, source, webhook};
 
 /// One of the functions.
@@ -20,7 +24,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 11] = [
     target("yaml", yaml, 1024 * 1024),
     target("verdict", verdict, 1024 * 1024),
     target("tree", tree, 256 * 1024),
@@ -30,6 +34,10 @@ pub const TARGETS: [Target; 8] = [
     target("evidence", evidence, 256 * 1024),
     target("webhook", webhook, 1024 * 1024),
     target("inventory", inventory, 1024 * 1024),
+    target("front", front, 512 * 1024),
+    // What the front lets through of a head.
+    target("cookies", cookies, 256 * 1024),
+    target("tokens", tokens, 256 * 1024),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), longest: usize) -> Target {

@@ -7,9 +7,24 @@ use super::Cluster;
 
 /// Brings a port of a service or pod here, whatever cluster it is. It lasts as long as the process.
 pub(crate) fn forward(cluster: &Cluster, namespace: &str, what: &str, port: u16) -> (Child, u16) {
+    start(cluster, namespace, what, &format!(":{port}"))
+}
+
+/// The same, to a certain port here.
+pub(crate) fn forward_to(
+    cluster: &Cluster,
+    namespace: &str,
+    what: &str,
+    here: u16,
+    port: u16,
+) -> Child {
+    start(cluster, namespace, what, &format!("{here}:{port}")).0
+}
+
+fn start(cluster: &Cluster, namespace: &str, what: &str, ports: &str) -> (Child, u16) {
     let mut child = cluster
         .kubectl_command()
-        .args(["port-forward", "-n", namespace, what, &format!(":{port}")])
+        .args(["port-forward", "-n", namespace, what, ports])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -4,12 +4,14 @@ mod cluster;
 mod forward;
 mod guarded;
 mod node;
+mod person;
 mod repository;
 
 pub(crate) use cluster::{Cluster, INSTALLATION, Outcome, condition};
-pub(crate) use forward::forward;
+pub(crate) use forward::{forward, forward_to};
 pub(crate) use guarded::{Guarded, TEXT, USER, Way, stray_key};
 pub(crate) use node::{OwnNode, editor_images, may_disrupt, skipped};
+pub(crate) use person::{Page, Person};
 pub(crate) use repository::Repository;
 pub(crate) use workstead::testkit::wait::eventually;
 

@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 const OPEN: &str = "open";
 
 /// Whose workspaces these are.
-const OWNER: &str = "kim@example.com";
+pub(crate) const OWNER: &str = "kim@example.com";
 
 fn status(workspace: &Workspace) -> &WorkspaceStatus {
     static NONE: std::sync::LazyLock<WorkspaceStatus> =
@@ -32,7 +32,7 @@ fn status(workspace: &Workspace) -> &WorkspaceStatus {
     workspace.status.as_ref().unwrap_or(&NONE)
 }
 
-fn has(workspace: &Workspace, condition: &str, value: &str) -> bool {
+pub(crate) fn has(workspace: &Workspace, condition: &str, value: &str) -> bool {
     let conditions = &status(workspace).conditions;
     conditions
         .iter()
@@ -44,21 +44,21 @@ fn runs(workspace: &Workspace) -> bool {
 }
 
 /// Running, and all that was to be done is done.
-fn is_ready(workspace: &Workspace) -> bool {
+pub(crate) fn is_ready(workspace: &Workspace) -> bool {
     runs(workspace)
         && has(workspace, "Ready", "True")
         && status(workspace).observed_generation == workspace.metadata.generation
 }
 
 /// A namespace of a test.
-struct Room<'a> {
-    cluster: &'a Cluster,
-    namespace: String,
+pub(crate) struct Room<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) namespace: String,
 }
 
 impl<'a> Room<'a> {
     /// With a class for workspaces that say nothing of one.
-    async fn new(cluster: &'a Cluster, prefix: &str) -> Self {
+    pub(crate) async fn new(cluster: &'a Cluster, prefix: &str) -> Self {
         let namespace = cluster.namespace(prefix).await;
         let room = Self { cluster, namespace };
         cluster.apply_all(vec![room.class(OPEN, json!({}))]);
@@ -66,7 +66,7 @@ impl<'a> Room<'a> {
     }
 
     /// A Workspace that asks for little; the fields of `more` come on top.
-    fn workspace(&self, name: &str, image: &str, more: Value) -> Value {
+    pub(crate) fn workspace(&self, name: &str, image: &str, more: Value) -> Value {
         let mut spec = json!({
             "owner": OWNER, "className": self.class_name(OPEN), "image": image,
             "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
@@ -82,7 +82,7 @@ impl<'a> Room<'a> {
 
     /// A class with the name of the namespace in its own. The servers of tests have private addresses, which are closed by
     /// default where network policies are obeyed.
-    fn class(&self, name: &str, mut spec: Value) -> Value {
+    pub(crate) fn class(&self, name: &str, mut spec: Value) -> Value {
         spec["network"] = json!({"egress": [{"allow": "0.0.0.0/0"}, {"allow": "::/0"}]});
         json!({
             "apiVersion": "workstead.dev/v1alpha1", "kind": "WorkspaceClass", "spec": spec,
@@ -90,17 +90,22 @@ impl<'a> Room<'a> {
         })
     }
 
-    fn class_name(&self, name: &str) -> String {
+    pub(crate) fn class_name(&self, name: &str) -> String {
         format!("{}-{name}", self.namespace)
     }
 
-    async fn until(&self, name: &str, what: &str, is: impl Fn(&Workspace) -> bool) -> Workspace {
+    pub(crate) async fn until(
+        &self,
+        name: &str,
+        what: &str,
+        is: impl Fn(&Workspace) -> bool,
+    ) -> Workspace {
         self.cluster
             .await_workspace(&self.namespace, name, LIMIT, what, is)
             .await
     }
 
-    async fn until_ready(&self, name: &str) -> Workspace {
+    pub(crate) async fn until_ready(&self, name: &str) -> Workspace {
         self.until(name, "to be ready", is_ready).await
     }
 
@@ -138,7 +143,7 @@ impl<'a> Room<'a> {
     }
 
     /// Deletes the namespace, and the classes of the names.
-    async fn leave(self, classes: &[&str]) {
+    pub(crate) async fn leave(self, classes: &[&str]) {
         self.cluster.delete_namespace(&self.namespace).await;
         for name in classes.iter().chain([&OPEN]) {
             let class = self.class_name(name);

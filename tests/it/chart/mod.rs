@@ -1,6 +1,8 @@
 //! The Helm chart: what is generated in it, what it renders, and what its policies refuse on a real API server.
 
 mod policies;
+mod proxy;
+mod proxy_policy;
 mod rendered;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use workstead::testkit::ControlPlane;
 
 use crate::generated::check_generated;
 
+pub use proxy::{LOCAL, TLS};
 pub use rendered::template;
 
 fn root() -> &'static Path {
@@ -103,6 +106,9 @@ fn chart() -> String {
 
 /// Who the controller is in a cluster with the chart.
 pub const CONTROLLER: &str = "system:serviceaccount:workstead-system:workstead-controller";
+
+/// Who the proxy is there.
+pub const PROXY: &str = "system:serviceaccount:workstead-system:workstead-proxy";
 
 /// What has to be said; a later setting wins.
 const IMAGE: &str = "--set=image.repository=registry.example.com/workstead";

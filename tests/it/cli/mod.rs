@@ -1,7 +1,9 @@
 //! The command line, as people run it: the real binary, against a real API server.
 
+mod doctor;
 mod inside;
 mod offline;
+mod open;
 mod plan;
 mod plugin;
 mod runstate;

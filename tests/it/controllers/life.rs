@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use workstead::controllers::RunError;
 use workstead::testkit::ControlPlane;
-use workstead::testkit::faults::{Fault, Faults, When, lines};
+use workstead::testkit::faults::{Call, Fault, Faults, When, lines};
 use workstead::testkit::wait::eventually;
 
 use super::{Process, mk_config};
@@ -101,10 +101,7 @@ async fn a_leader_that_can_not_renew_ends_before_its_lease_does_and_writes_nothi
     let faults = Faults::new();
     let process = Process::start(mk_config(&namespace, "only"), faults.client(plane.config()));
     eventually("it to lead", || async { process.leads().then_some(()) }).await;
-    faults.always(
-        When::matching(|call| call.resource() == "leases"),
-        Fault::RequestLost,
-    );
+    faults.always(When::matching(Call::is_claim), Fault::RequestLost);
     let begin = Instant::now();
     let error = process.ended().await.unwrap_err();
     assert!(matches!(error, RunError::Lease(_)), "{error}");

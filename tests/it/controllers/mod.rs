@@ -1,6 +1,7 @@
 //! The life of controller processes: who leads, who writes, what is ready.
 
 mod class;
+mod keyring;
 mod lease;
 mod life;
 mod ready;

@@ -26,9 +26,21 @@ fn full(kind: &str) -> Value {
             "args": ["sleep 1"],
             "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2", "memory": "2Gi"}},
             "storage": {"size": "20Gi"},
-            "endpoints": [{"name": "web", "port": 3000}],
+            "shared": {"users": ["bob@example.com"], "groups": ["team a"], "editor": "Private"},
+            "endpoints": [{
+                "name": "web",
+                "port": 3000,
+                "visibility": "Public",
+                "allowedOrigins": ["https://app.example.com"],
+                "cors": "Passthrough",
+                "protocol": "Http",
+                "publicWake": true,
+            }],
             "env": [{"name": "RUST_LOG", "value": "debug"}],
-            "timeouts": {"startup": "5m", "stopping": "1m"},
+            "timeouts": {
+                "startup": "5m", "stopping": "1m", "idle": "30m", "maxActive": "36h", "maxStopped": "744h",
+                "maxLifetime": "8760h", "keepAlive": ["cargo"],
+            },
             "projects": [{
                 "name": "api",
                 "folder": "api",
@@ -59,7 +71,11 @@ fn full(kind: &str) -> Value {
             "timeouts": {
                 "startup": "5m", "stopping": "1m", "maxStartup": "1h", "maxStopping": "1h",
                 "imagePull": "60s", "containerConfig": "60s", "admission": "30s",
+                "idle": "30m", "maxActive": "36h", "maxStopped": "744h", "maxLifetime": "8760h",
+                "longest": {"idle": "36h", "maxActive": "72h", "maxStopped": "744h", "maxLifetime": "8760h"},
+                "pausedUntil": "2026-12-01T00:00:00Z",
             },
+            "access": {"maxVisibility": "Shared", "editor": "Private", "undeclaredPorts": true},
             "pod": {
                 "runAsUser": 10001,
                 "userNamespaces": true,

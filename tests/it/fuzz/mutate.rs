@@ -1,7 +1,7 @@
 //! Makes new inputs of old ones. The same number gives the same inputs.
 
 /// Words that mean something to one target or another.
-pub const WORDS: [&[u8]; 58] = [
+pub const WORDS: [&[u8]; 66] = [
     b"---\n",
     b"...\n",
     b"<<: *a\n",
@@ -58,6 +58,14 @@ pub const WORDS: [&[u8]; 58] = [
     b"**/",
     b"{a,b}",
     b" guarded\n",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"Content-Length: 5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: ",
+    b"; __Host-wsd=t",
+    b"_",
+    b"0\r\n\r\n",
     b"===\n",
     b",",
 ];

@@ -8,7 +8,7 @@ mod source;
 use source::{File, files};
 
 /// A room and whom it may know. What is not listed is forbidden. `link` is the crate of messages and paths.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("api", &[]),
     ("model", &["api", "link"]),
     ("render", &["api", "model", "link"]),
@@ -24,8 +24,11 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "yaml",
             "link",
             "telemetry",
+            "inside",
         ],
     ),
+    ("proxy", &["api", "model", "inside", "link", "telemetry"]),
+    ("inside", &["model", "link"]),
     ("telemetry", &[]),
     (
         "cli",
@@ -38,6 +41,8 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "link",
             "telemetry",
             "controllers",
+            "proxy",
+            "inside",
         ],
     ),
     (
@@ -51,6 +56,8 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "link",
             "telemetry",
             "controllers",
+            "proxy",
+            "inside",
         ],
     ),
 ];
@@ -74,28 +81,30 @@ const DOORS: [Door; 11] = [
     },
     Door {
         thing: "kube::Client",
-        may: &["controllers/", "cli/", "testkit/"],
+        may: &["controllers/", "proxy/", "cli/", "testkit/"],
         why: "the core is pure",
     },
     Door {
         thing: "kube::Api",
-        may: &["controllers/", "cli/", "testkit/"],
+        may: &["controllers/", "proxy/", "cli/", "testkit/"],
         why: "the core is pure",
     },
     Door {
         thing: "kube::client::",
-        may: &["controllers/", "cli/", "testkit/"],
+        may: &["controllers/", "proxy/", "cli/", "testkit/"],
         why: "the core is pure",
     },
     Door {
         thing: "kube::runtime::",
-        may: &["controllers/", "cli/", "testkit/"],
+        may: &["controllers/", "proxy/", "cli/", "testkit/"],
         why: "the core is pure",
     },
     Door {
         thing: "tokio::",
         may: &[
             "controllers/",
+            "proxy/",
+            "inside/",
             "cli/",
             "testkit/",
             "telemetry/",

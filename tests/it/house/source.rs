@@ -62,8 +62,8 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        // `mod tests;` and what lies beneath it.
-        if name == "tests" || name.ends_with("_tests") {
+        // `mod tests;` and what lies beneath it; `mod fixtures;`, which tests of several rooms share.
+        if name == "tests" || name == "fixtures" || name.ends_with("_tests") {
             continue;
         }
         if path.is_dir() {

@@ -171,7 +171,7 @@ async fn versions(world: &World) -> BTreeMap<String, String> {
 /// Writes about the namespace, but for the Lease, which is renewed.
 fn writes_since(world: &World, mark: usize) -> String {
     let mut writes = world.faults.writes_since(mark);
-    writes.retain(|call| call.path.contains(&world.namespace) && call.resource() != "leases");
+    writes.retain(|call| call.path.contains(&world.namespace) && !call.is_claim());
     lines(&writes)
 }
 

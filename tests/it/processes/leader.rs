@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use workstead::api::Workspace;
 use workstead::api::workspace::WorkspaceStatus;
 use workstead::testkit::control_plane::AuditEvent;
-use workstead::testkit::faults::{Fault, Faults, When};
+use workstead::testkit::faults::{Call, Fault, Faults, When};
 use workstead::testkit::wait::eventually;
 
 use super::{Program, Replica, holder, world};
@@ -129,7 +129,7 @@ async fn stands_by(replica: &Replica) {
     let mark = replica.faults.mark();
     eventually("a process to stand by", async || {
         let calls = replica.faults.calls_since(mark);
-        let mut looks = calls.iter().filter(|call| call.resource() == "leases");
+        let mut looks = calls.iter().filter(|call| call.is_claim());
         looks
             .any(|call| call.status == Some(200) && !call.is_write())
             .then_some(())
@@ -179,7 +179,7 @@ async fn a_leader_that_is_cut_off_ends_before_the_other_starts_and_comes_back_as
 
 async fn a_leader_that_reaches_all_but_its_lease_stops_writing_before_the_other_starts() {
     let mut pair = Pair::start().await;
-    let leases = When::matching(|call| call.resource() == "leases");
+    let leases = When::matching(Call::is_claim);
     let cut = Timestamp::now();
     pair.first.faults.always(leases, Fault::Hang);
     let status = pair.leader.ended().await;

@@ -16,7 +16,7 @@ use super::{World, writes_since};
 
 /// The calls of passes: not those of the lease, which come when they come, nor Events, which are hints.
 fn counts(call: &Call) -> bool {
-    !call.is_watch() && !matches!(call.resource(), "leases" | "events")
+    !call.is_watch() && !call.is_claim() && call.resource() != "events"
 }
 
 /// Picks the call of this number among the writes, or among the reads.

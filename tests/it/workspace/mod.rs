@@ -8,6 +8,7 @@ mod converge;
 mod deletion;
 mod events;
 pub mod faults;
+mod hosts;
 mod limits;
 mod one_pod;
 mod repair;
@@ -16,12 +17,14 @@ mod scale;
 mod start;
 mod states;
 mod takeover;
+mod timers;
 mod tools;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -117,6 +120,11 @@ impl World {
     /// Starts a controller whose calls go through the faults.
     pub fn start(&self) -> Process {
         self.start_with(self.config("one"), Parts::default())
+    }
+
+    /// A client whose calls go through the faults.
+    pub fn faulty(&self) -> Client {
+        self.faulty.clone()
     }
 
     pub fn start_with(&self, config: ControllerConfig, parts: Parts) -> Process {
@@ -289,6 +297,7 @@ impl World {
         collect::<NetworkPolicy>(self, &mut all).await;
         collect::<PersistentVolumeClaim>(self, &mut all).await;
         collect::<Service>(self, &mut all).await;
+        collect::<Lease>(self, &mut all).await;
         collect::<ControllerRevision>(self, &mut all).await;
         collect::<Deployment>(self, &mut all).await;
         all
@@ -307,12 +316,12 @@ impl World {
     }
 }
 
-/// Writes to anything but Leases and Events.
+/// Writes to anything but the leader's Lease and Events.
 pub fn writes_since(faults: &Faults, mark: usize) -> Vec<Call> {
     faults
         .writes_since(mark)
         .into_iter()
-        .filter(|call| call.resource() != "leases" && call.resource() != "events")
+        .filter(|call| !call.is_claim() && call.resource() != "events")
         .collect()
 }
 

@@ -9,7 +9,17 @@ use std::time::Duration;
 use crate::process;
 
 /// A place that is given back, however the conversation ends.
-struct Place(Arc<AtomicUsize>);
+pub struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// One of so many; none, when all are taken.
+    pub fn take(taken: &Arc<AtomicUsize>, places: usize) -> Option<Self> {
+        let before = taken.fetch_add(1, Ordering::SeqCst);
+        // Given back at once if it was one too many.
+        let place = Self(Arc::clone(taken));
+        (before < places).then_some(place)
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -32,12 +42,10 @@ pub fn serve(
             thread::sleep(Duration::from_millis(50));
             continue;
         };
-        // Nobody else adds to it.
-        if taken.load(Ordering::SeqCst) >= places {
+        let Some(place) = Place::take(&taken, places) else {
             continue;
-        }
-        taken.fetch_add(1, Ordering::SeqCst);
-        let (place, converse) = (Place(Arc::clone(&taken)), Arc::clone(&converse));
+        };
+        let converse = Arc::clone(&converse);
         // Without a thread for it the place is given back and the connection ends.
         let _ = process::thread(name, move || {
             converse(stream);

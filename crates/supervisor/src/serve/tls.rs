@@ -5,9 +5,10 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, recv, sockopt};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -20,11 +21,19 @@ use workstead_link::{
 
 use super::Board;
 use super::deadline::Deadline;
+use super::guests::Place;
 use super::{guests, report};
 use crate::places::Places;
 
 /// How many may be connected at once. A controller and a few proxies ask; more are hung up on.
-const CLIENTS: usize = 16;
+const CLIENTS: usize = 32;
+
+/// How many of them may stay. The other places are for those who come and go, the controller above all.
+const STAYING: usize = 24;
+
+/// A proxy that vanished without a word is found out after the silence and the probes.
+const SILENCE: Duration = Duration::from_secs(60);
+const PROBES: (u32, Duration) = (3, Duration::from_secs(10));
 
 /// For the handshake and the request: who has no certificate keeps a place no longer than this.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
@@ -45,6 +54,7 @@ pub struct Door {
     provider: Arc<CryptoProvider>,
     board: Arc<Board>,
     own_ports: [u16; 2],
+    staying: Arc<AtomicUsize>,
 }
 
 impl Door {
@@ -55,6 +65,7 @@ impl Door {
             provider: Arc::new(rustls::crypto::ring::default_provider()),
             board: Arc::clone(board),
             own_ports: [places.supervisor_port, places.ready_port],
+            staying: Arc::default(),
         }
     }
 
@@ -83,6 +94,7 @@ impl Door {
         match read_request(&mut secured)? {
             Request::Inspect => self.inspect(&mut secured)?,
             Request::Watch => self.watch(&mut secured)?,
+            Request::Stay => self.stay(&mut secured)?,
             Request::Other => return Ok(()),
         }
         secured.conn.send_close_notify();
@@ -103,7 +115,7 @@ impl Door {
                     return Ok(());
                 }
             }
-            if has_gone(secured)? {
+            if has_gone(secured, RecvFlags::DONTWAIT)? {
                 return Ok(());
             }
             let _ = self.board.steps(seen, LOOK);
@@ -114,6 +126,25 @@ impl Door {
         let (steps, _) = self.board.steps(0, Duration::ZERO);
         let report = report::report(&steps, report::ports(&self.own_ports), &self.board);
         self.send(secured, &report)
+    }
+
+    /// A report, and then silence until the client goes.
+    fn stay(&self, secured: &mut Secured) -> io::Result<()> {
+        let Some(_place) = Place::take(&self.staying, STAYING) else {
+            return Ok(());
+        };
+        self.inspect(secured)?;
+        let stream = &secured.sock.stream;
+        sockopt::set_socket_keepalive(stream, true)?;
+        sockopt::set_tcp_keepidle(stream, SILENCE)?;
+        sockopt::set_tcp_keepcnt(stream, PROBES.0)?;
+        sockopt::set_tcp_keepintvl(stream, PROBES.1)?;
+        stream.set_read_timeout(None)?;
+        while !has_gone(secured, RecvFlags::empty())? {
+            // What came was no good-bye and no word of its own, such as a new key.
+            secured.sock.stream.set_read_timeout(None)?;
+        }
+        Ok(())
     }
 
     fn send(&self, secured: &mut Secured, report: &Report) -> io::Result<()> {
@@ -175,14 +206,14 @@ fn read_request(secured: &mut Secured) -> io::Result<Request> {
     serde_json::from_slice(&line).map_err(io::Error::from)
 }
 
-/// Whether the client has hung up, or says more than it may. Does not wait.
-fn has_gone(secured: &mut Secured) -> io::Result<bool> {
+/// Whether the client has hung up, or says more than it may. Waits for a sign of it unless the flags say not to.
+fn has_gone(secured: &mut Secured, flags: RecvFlags) -> io::Result<bool> {
+    // What came along with the request was read already.
+    if is_over(&mut secured.conn)? {
+        return Ok(true);
+    }
     let mut byte = [0];
-    match recv(
-        &secured.sock.stream,
-        &mut byte,
-        RecvFlags::PEEK | RecvFlags::DONTWAIT,
-    ) {
+    match recv(&secured.sock.stream, &mut byte, RecvFlags::PEEK | flags) {
         Ok((0, _)) => return Ok(true),
         Ok(_) => {}
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(false),
@@ -191,9 +222,10 @@ fn has_gone(secured: &mut Secured) -> io::Result<bool> {
     // Something came: a good-bye, most likely.
     secured.sock.extend(REQUEST_TIME);
     secured.conn.read_tls(&mut secured.sock)?;
-    let state = secured
-        .conn
-        .process_new_packets()
-        .map_err(io::Error::other)?;
+    is_over(&mut secured.conn)
+}
+
+fn is_over(connection: &mut ServerConnection) -> io::Result<bool> {
+    let state = connection.process_new_packets().map_err(io::Error::other)?;
     Ok(state.peer_has_closed() || state.plaintext_bytes_to_read() > 0)
 }

@@ -1,10 +1,11 @@
 //! Who asks, and what they get.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread::sleep;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use workstead_link::{Plan, Request};
 
 use crate::world::{Authority, Identity, PATIENCE, World, now};
@@ -178,6 +179,59 @@ fn a_watcher_that_goes_leaves_its_place() {
     }
     sleep(Duration::from_millis(600));
     assert_eq!(world.ask(Request::Inspect).len(), 1);
+}
+
+const STAY: &[u8] = b"{\"request\":\"Stay\"}\n";
+
+#[test]
+fn who_stays_hears_one_report_and_then_the_end_of_the_process() {
+    let world = World::new(Plan::default());
+    let supervisor = world.start(&[]);
+    let proxy = world.clients.sign(Some("workstead://proxy"), &[]);
+    let mut stream = BufReader::new(world.connect(Some(&proxy)));
+    stream.get_mut().write_all(STAY).unwrap();
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    assert!(line.contains("\"steps\""), "{line}");
+    // Longer than any time that a request has.
+    let silence = Some(Duration::from_secs(7));
+    stream.get_ref().sock.set_read_timeout(silence).unwrap();
+    let kind = stream.read_line(&mut String::new()).unwrap_err().kind();
+    assert!(
+        matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        "{kind:?}"
+    );
+    supervisor.signal(Signal::KILL);
+    let begun = now();
+    let end = stream.read_line(&mut String::new());
+    assert!(
+        !matches!(&end, Ok(count) if *count > 0) && begun.elapsed() < Duration::from_secs(5),
+        "{end:?}"
+    );
+}
+
+#[test]
+fn those_who_stay_leave_places_for_the_others_and_their_own_when_they_go() {
+    let world = World::new(Plan::default());
+    let _supervisor = world.start(&[]);
+    world.settled();
+    let proxy = world.clients.sign(Some("workstead://proxy"), &[]);
+    let stay = || {
+        let mut stream = world.connect(Some(&proxy));
+        let mut byte = [0];
+        let said = stream
+            .write_all(STAY)
+            .and_then(|()| stream.read_exact(&mut byte));
+        said.is_ok().then_some(stream)
+    };
+    let staying: Vec<_> = (0..40).filter_map(|_| stay()).collect();
+    assert!((16..40).contains(&staying.len()), "{}", staying.len());
+    assert_eq!(world.ask(Request::Inspect).len(), 1);
+    drop(staying);
+    let begun = now();
+    while stay().is_none() {
+        assert!(begun.elapsed() < PATIENCE);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Clocks that differ: the API server and the nodes tell one time, we tell another.
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;

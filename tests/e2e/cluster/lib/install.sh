@@ -6,6 +6,8 @@ ROOT=$(cd "$CLUSTER_DIR/../../.." && pwd)
 INSTALLATION=workstead-system
 GIT_NAMESPACE=workstead-git
 EXAMPLES_NAMESPACE=team-a
+# Browsers take names below it for this machine.
+LOCAL_DOMAIN=workstead.localhost
 APPLY=(apply --server-side --force-conflicts --field-manager workstead-up)
 # On all that `up` makes, and on nothing else: `down` takes away what has it.
 MARK=workstead.dev/made-by=make-up
@@ -54,15 +56,25 @@ install_images() {
   [ -n "$FOREIGN" ] || "$CLUSTER_DIR/cluster" load "$CLUSTER" "${archives[@]}"
 }
 
+# proxy_settings: sets PROXY, what the chart is told of the proxy. On a node of ours it answers on the loopback of this machine;
+# elsewhere kubectl port-forward brings it here. Streams of who works there end soon when it is replaced.
+proxy_settings() {
+  PROXY=(--set proxy.enabled=true --set "proxy.replicas=${PROXY_REPLICAS:-1}" --set proxy.drain.lagSeconds=1 --set proxy.drain.limitSeconds=10)
+  PROXY+=(--set "proxy.local.domain=$LOCAL_DOMAIN" --set "proxy.local.port=${PROXY_PLAIN_PORT:-8000}")
+  [ -n "$FOREIGN" ] || PROXY+=(--set proxy.local.service.type=NodePort --set "proxy.local.service.nodePort=$PROXY_PLAIN_GUEST_PORT")
+}
+
 # install_workstead: by the chart, as anybody would.
 install_workstead() {
   local image
+  local -a PROXY
   image=$(image_of workstead)
+  proxy_settings
   step "installing Workstead"
   make_namespace "$INSTALLATION"
   quiet "$HELM" upgrade --install workstead "$ROOT/charts/workstead" --namespace "$INSTALLATION" --labels "$MARK" \
     --set "image.repository=${image%:*}" --set-string "image.tag=${image##*:}" \
-    --set-string "toolsImage=$(image_of tools)" ||
+    --set-string "toolsImage=$(image_of tools)" "${PROXY[@]}" ||
     die "Helm could not install Workstead"
 }
 
@@ -275,12 +287,30 @@ Then three things to try:
 
 $down stops it all and keeps the data; $down $purge deletes it.
 TEXT
-  [ -z "$EDITOR_OPEN" ] || cat <<TEXT
+  [ -z "$EDITOR_OPEN" ] || show_links
+}
 
-VS Code is ready on a project that was cloned from the Git server:
+# show_links: the last line is the way into VS Code.
+show_links() {
+  local terminal editor
+  terminal=$(login_link bob-scripts) editor=$(login_link alice-code) || die "no login link could be made"
+  [ -z "$FOREIGN" ] || cat <<TEXT
 
-  kubectl -n $EXAMPLES_NAMESPACE port-forward service/ws-alice-code 60001:60001
+The proxy answers on this machine while this runs:
 
-While that runs, it opens at http://127.0.0.1:60001/
+  kubectl -n $INSTALLATION port-forward service/workstead-proxy-local 8000:8000 &
+TEXT
+  cat <<TEXT
+
+Each of these links signs in once, for ten minutes; workstead open NAME -n $EXAMPLES_NAMESPACE makes another one.
+
+Bob's terminal. Unused for five minutes it is stopped; visit it again, and it wakes:
+  $terminal
+
+Alice's VS Code, on a project that was cloned from the Git server:
+  $editor
 TEXT
 }
+
+# login_link NAME
+login_link() { "$WORKSTEAD" open "$1" -n "$EXAMPLES_NAMESPACE" --installation-namespace "$INSTALLATION" --print; }

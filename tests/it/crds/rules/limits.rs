@@ -51,6 +51,42 @@ pub fn workspace_limits() -> Vec<Case> {
             json!({"requests": {"cpu": 1, "memory": "2Gi"}}),
             json!({"requests": {"cpu": "1 core"}}),
         ),
+        workspace(
+            "spec.shared.users",
+            "/spec/shared",
+            json!({"users": (0..64).map(|n| format!("u{n}")).collect::<Vec<_>>()}),
+            json!({"users": (0..65).map(|n| format!("u{n}")).collect::<Vec<_>>()}),
+        ),
+        workspace(
+            "spec.shared.groups: duplicate entries",
+            "/spec/shared",
+            json!({"groups": ["a", "b"]}),
+            json!({"groups": ["a", "a"]}),
+        ),
+        workspace(
+            "spec.shared.editor",
+            "/spec/shared",
+            json!({"editor": "Shared"}),
+            json!({"editor": "Authenticated"}),
+        ),
+        workspace(
+            "spec.endpoints[0].visibility",
+            "/spec/endpoints",
+            json!([{"name": "web", "port": 3000, "visibility": "Shared"}]),
+            json!([{"name": "web", "port": 3000, "visibility": "public"}]),
+        ),
+        workspace(
+            "spec.endpoints[0].protocol",
+            "/spec/endpoints",
+            json!([{"name": "web", "port": 3000, "protocol": "H2c"}]),
+            json!([{"name": "web", "port": 3000, "protocol": "Grpc"}]),
+        ),
+        workspace(
+            "spec.timeouts.maxLifetime",
+            "/spec/timeouts",
+            json!({"idle": "2h", "maxActive": "48h", "maxStopped": "744h", "maxLifetime": "8760h"}),
+            json!({"maxLifetime": "1y"}),
+        ),
         // A pattern binds text alone: without quotes it is a number.
         workspace(
             "spec.resources.requests.cpu",

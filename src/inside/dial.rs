@@ -4,12 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, SignatureScheme,
-};
+use rustix::net::sockopt;
+use rustls::{ClientConfig, Error as TlsError};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -17,14 +13,17 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use workstead_link::{LINE_LIMIT, Report, Request, SUPERVISOR_PORT};
 
-use crate::controllers::supervisor::authority::{
-    AuthorityError, Identity, PublicKeyDigest, server_name,
-};
+use crate::inside::identity::{Identity, IdentityError};
+use crate::inside::pin::{Pinned, PublicKeyDigest, server_name};
 
 /// From the first packet to the end of the handshake.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// From a request to its first report.
 const FIRST_REPORT_DEADLINE: Duration = Duration::from_secs(5);
+/// Silence after which a connection that stays is probed, how often, and how many probes may be lost.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
 /// A supervisor whose steps go on says something within this: a command may run for hours, so it is long.
 pub const SILENCE: Duration = Duration::from_secs(3600);
 
@@ -33,7 +32,7 @@ pub const SILENCE: Duration = Duration::from_secs(3600);
 pub enum DialError {
     /// Our own certificate.
     #[error("failed to prepare the certificate for the call to {0}")]
-    Prepare(SocketAddr, #[source] AuthorityError),
+    Prepare(SocketAddr, #[source] IdentityError),
     /// TLS does not take it.
     #[error("failed to prepare the call to {0}")]
     Configure(SocketAddr, #[source] TlsError),
@@ -134,6 +133,46 @@ pub async fn inspect(us: &Identity, target: Target) -> Result<Report, DialError>
     call.next().await?.ok_or(DialError::Ended(target.address))
 }
 
+/// A call that stays: while it lasts, the very process that answered it runs.
+pub struct Stay(Call);
+
+/// Calls a supervisor and stays with it.
+///
+/// # Errors
+/// When it can't be reached, has another key, does not let us in, or is too old to know what is asked.
+pub async fn stay(us: &Identity, target: Target) -> Result<Stay, DialError> {
+    let mut call = call(us, target, Request::Stay).await?;
+    let (socket, _) = call.stream.get_ref().get_ref();
+    keep_alive(socket).map_err(|source| DialError::Connect(target.address, source.into()))?;
+    // By this it says that it let us in: a handshake alone does not.
+    call.next().await?.ok_or(DialError::Ended(target.address))?;
+    Ok(Stay(call))
+}
+
+impl Stay {
+    /// Waits for the end, and says how it came.
+    pub async fn end(&mut self) -> DialError {
+        let address = self.0.address;
+        let mut buffer = [0; 256];
+        loop {
+            match self.0.stream.read(&mut buffer).await {
+                Ok(0) => return DialError::Ended(address),
+                // Nothing more is promised, and nothing more is looked at.
+                Ok(_) => {}
+                Err(source) => return DialError::Lost(address, source),
+            }
+        }
+    }
+}
+
+/// A node that is gone says no good-bye: its silence has to be noticed before its pod's address is somebody else's.
+fn keep_alive(socket: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, PROBE_AFTER)?;
+    sockopt::set_tcp_keepintvl(socket, PROBE_EVERY)?;
+    sockopt::set_tcp_keepcnt(socket, PROBES)
+}
+
 impl Call {
     /// The next report; none when the supervisor has said all.
     ///
@@ -168,10 +207,7 @@ fn configure(us: &Identity, target: Target) -> Result<ClientConfig, DialError> {
         .to_der()
         .map_err(|source| DialError::Prepare(address, source))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let pinned = Pinned {
-        key: target.key,
-        provider: provider.clone(),
-    };
+    let pinned = Pinned::new(target.key, provider.clone());
     ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|source| DialError::Configure(address, source))?
@@ -179,55 +215,4 @@ fn configure(us: &Identity, target: Target) -> Result<ClientConfig, DialError> {
         .with_custom_certificate_verifier(Arc::new(pinned))
         .with_client_auth_cert(vec![certificate], key)
         .map_err(|source| DialError::Configure(address, source))
-}
-
-/// Takes exactly the certificate that has this key, whoever signed it and for whatever name: the handshake proves that
-/// the other end holds the private half.
-#[derive(Debug)]
-struct Pinned {
-    key: PublicKeyDigest,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, TlsError> {
-        match PublicKeyDigest::of_der(end_entity) {
-            None => Err(CertificateError::BadEncoding.into()),
-            Some(key) if key == self.key => Ok(ServerCertVerified::assertion()),
-            Some(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        let schemes = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, schemes)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        let schemes = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, schemes)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }

@@ -1,0 +1,168 @@
+//! Pages of ours: what a person reads, and what a program gets, where no workspace answers.
+//!
+//! Each says what is the matter, what shows it, and what to do. None can be framed, kept, or read by another origin.
+
+mod html;
+mod states;
+
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
+    VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderValue, Method, StatusCode};
+use hyper::body::Bytes;
+use serde_json::json;
+
+use crate::proxy::authorize::decide::Allowed;
+use crate::proxy::door::{Answer, Failure, Request};
+use crate::proxy::route::Route;
+
+pub use states::{STATE_PATH, not_running, own_path};
+
+/// Whether a request is one that a person's browser makes to show a page.
+pub fn is_navigation(request: &Request<'_>) -> bool {
+    if *request.method != Method::GET || request.is_websocket {
+        return false;
+    }
+    match (
+        request.only("sec-fetch-mode"),
+        request.only("sec-fetch-dest"),
+    ) {
+        (None, None) => request.only(ACCEPT.as_str()).is_some_and(|accept| {
+            accept
+                .windows(9)
+                .any(|part| part.eq_ignore_ascii_case(b"text/html"))
+        }),
+        (mode, dest) => {
+            mode == Some(b"navigate") && matches!(dest, Some(b"document" | b"iframe" | b"frame"))
+        }
+    }
+}
+
+/// The same for every host that is none and for every workspace that is not the visitor's: neither is told from the other.
+pub fn not_found() -> Answer {
+    message(
+        StatusCode::NOT_FOUND,
+        "Nothing here",
+        "There is no workspace at this address, or it is not shared with you. If it should be yours, sign in as its owner, or ask them to share it.",
+    )
+}
+
+/// What another origin asked by a preflight is not allowed. No header says what would be.
+pub fn no_preflight() -> Answer {
+    message(
+        StatusCode::FORBIDDEN,
+        "Not from another origin",
+        "This port answers no preflight of that origin. Its endpoint can list it in allowedOrigins, with cors: Passthrough.",
+    )
+}
+
+/// A page of another origin made the request.
+pub fn foreign() -> Answer {
+    message(
+        StatusCode::FORBIDDEN,
+        "Not from another page",
+        "A page of another origin made this request with your cookies, so it was stopped. Open the address itself, or list that origin in allowedOrigins of the endpoint.",
+    )
+}
+
+/// No editor runs, so the workspace's own host has nothing to show.
+pub fn no_editor(request: &Request<'_>, route: &Route) -> Answer {
+    let text = match route.spec.endpoints.first() {
+        Some(endpoint) => format!(
+            "This workspace runs without an editor. Its endpoint {} opens at {}-{}.",
+            endpoint.name, endpoint.port, request.host.name
+        ),
+        None => "This workspace runs without an editor and names no endpoints: set spec.editor, or add to spec.endpoints.".to_owned(),
+    };
+    message(StatusCode::NOT_FOUND, "No editor", &text)
+}
+
+/// The pod did not prove that it is the workspace's.
+pub fn no_proof(request: &Request<'_>, reason: &str) -> Answer {
+    let text = format!(
+        "The workspace runs, but its first process did not answer as it should ({reason}). The page tries again by itself; if it lasts, `workstead why` says more."
+    );
+    again(request, "The workspace is not reached", &text)
+}
+
+/// A port gave no response.
+pub fn no_response(request: &Request<'_>, failure: Failure) -> Answer {
+    let text = match failure {
+        Failure::Refused => {
+            "The workspace runs, but nothing listens on this port yet. Start your program there, on 0.0.0.0 or on localhost.".to_owned()
+        }
+        other => format!("The workspace runs, but {other}."),
+    };
+    let mut answer = again(request, "No answer from this port", &text);
+    *answer.status_mut() = match failure {
+        Failure::Slow => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    answer
+}
+
+/// A page with a title and a text.
+pub fn message(status: StatusCode, title: &str, text: &str) -> Answer {
+    let body = html::Page::new(title).paragraph(text);
+    page(status, body, None)
+}
+
+/// 503, and the page loads itself again.
+fn again(request: &Request<'_>, title: &str, text: &str) -> Answer {
+    if is_navigation(request) {
+        let body = html::Page::new(title).paragraph(text);
+        return page(StatusCode::SERVICE_UNAVAILABLE, body, Some(3));
+    }
+    program(StatusCode::SERVICE_UNAVAILABLE, title, text, Some(3))
+}
+
+fn page(status: StatusCode, body: html::Page, again_after: Option<u32>) -> Answer {
+    let (text, policy) = body.finish(again_after);
+    let mut answer = Answer::new(Bytes::from(text));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    guard(&mut answer, again_after);
+    answer
+}
+
+/// For programs: the same in JSON.
+fn program(status: StatusCode, title: &str, text: &str, again_after: Option<u32>) -> Answer {
+    object(status, &json!({"error": title, "next": text}), again_after)
+}
+
+fn object(status: StatusCode, value: &serde_json::Value, again_after: Option<u32>) -> Answer {
+    let mut answer = Answer::new(Bytes::from(value.to_string()));
+    *answer.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(CONTENT_TYPE, json);
+    guard(&mut answer, again_after);
+    answer
+}
+
+fn guard(answer: &mut Answer, again_after: Option<u32>) {
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        (CACHE_CONTROL, "no-store"),
+        (REFERRER_POLICY, "no-referrer"),
+        (VARY, "Origin"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Some(seconds) = again_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+}
+
+/// Whether somebody may see how a workspace is, and not only that it is not there: who may open its editor, or owns it.
+fn sees_inside(allowed: Allowed) -> bool {
+    use crate::proxy::authorize::decide::Role;
+    allowed.role >= Role::ByGroup
+}

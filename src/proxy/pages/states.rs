@@ -1,0 +1,263 @@
+//! A workspace that is not there: stopped, starting, failed, ending. What is the matter, and how a start goes on.
+
+use http::StatusCode;
+use serde_json::json;
+
+use crate::api::steps::TimelineStep;
+use crate::api::workspace::{ActualState, WorkspaceStatus};
+use crate::proxy::authorize::decide::Allowed;
+use crate::proxy::door::{Answer, Request};
+use crate::proxy::pages::html::Page;
+use crate::proxy::pages::{is_navigation, not_found, object, page, program, sees_inside};
+use crate::proxy::route::Route;
+use crate::proxy::wake::visits::can_wake;
+
+/// How a start goes on, for programs.
+pub const STATE_PATH: &str = "/.workstead-proxy/state";
+/// How soon a page that shows a start comes anew, in seconds.
+const SOON: u32 = 1;
+/// The same for one that waits for a person.
+const LATER: u32 = 10;
+
+/// What a page says of a state.
+struct Words {
+    title: &'static str,
+    text: &'static str,
+    again_after: Option<u32>,
+}
+
+/// The answer to a request for a workspace that is not there. It loads itself again until it is.
+pub fn not_running(request: &Request<'_>, route: &Route, allowed: Allowed) -> Answer {
+    let status = &*route.status;
+    let words = words(route);
+    if !is_navigation(request) {
+        return program(
+            StatusCode::SERVICE_UNAVAILABLE,
+            words.title,
+            words.text,
+            words.again_after,
+        );
+    }
+    let mut body = Page::new(words.title).paragraph(words.text);
+    if sees_inside(allowed) {
+        body = body.facts(&facts(route)).steps(&steps(status));
+        if let Some(failure) = &status.failure {
+            body = body.printed(&failure.evidence);
+        }
+    }
+    page(StatusCode::SERVICE_UNAVAILABLE, body, words.again_after)
+}
+
+/// Answers the paths of ours that show how a workspace is.
+pub fn own_path(request: &Request<'_>, route: &Route, allowed: Allowed) -> Answer {
+    if request.path() != STATE_PATH || !sees_inside(allowed) {
+        return not_found();
+    }
+    let status = &*route.status;
+    let steps: Vec<_> = steps(status)
+        .into_iter()
+        .map(|(step, state)| json!({"step": step, "state": state}))
+        .collect();
+    let state = json!({
+        "state": status.actual_state,
+        "isThere": route.pod().is_some() && status.actual_state == Some(ActualState::Running),
+        "failure": status.failure,
+        "steps": steps,
+    });
+    object(StatusCode::OK, &state, None)
+}
+
+fn words(route: &Route) -> Words {
+    let status = &*route.status;
+    let (title, text, again_after) = match status.actual_state {
+        Some(ActualState::Failed | ActualState::Error) => (
+            "The workspace does not start",
+            "Something is wrong with it. What, and what to do, stands below; the page loads again by itself.",
+            Some(LATER),
+        ),
+        Some(ActualState::Terminating | ActualState::Terminated) => (
+            "The workspace has ended",
+            "It was terminated, and nothing wakes it. Make a new Workspace.",
+            None,
+        ),
+        Some(ActualState::Stopped | ActualState::Stopping) if can_wake(route) => (
+            "The workspace is being woken",
+            "It had stopped, and your visit starts it. The page opens by itself when it is there.",
+            Some(SOON),
+        ),
+        Some(ActualState::Stopped | ActualState::Stopping) => (
+            "The workspace is stopped",
+            "A person or a file says that it is to be stopped: start it with `workstead start`, or change desiredState in its file.",
+            Some(LATER),
+        ),
+        _ => (
+            "The workspace is starting",
+            "The page opens by itself when it is there.",
+            Some(SOON),
+        ),
+    };
+    Words {
+        title,
+        text,
+        again_after,
+    }
+}
+
+fn facts(route: &Route) -> Vec<(&'static str, String)> {
+    let status = &*route.status;
+    let mut facts = vec![(
+        "Workspace",
+        format!("{}/{}", route.key.namespace, route.key.name),
+    )];
+    if let Some(state) = status.actual_state {
+        facts.push(("State", format!("{state:?}")));
+    }
+    if let Some(failure) = &status.failure {
+        facts.push(("Cause", format!("{:?}", failure.cause)));
+        facts.push(("What", failure.message.clone()));
+        facts.push(("Next step", failure.next_step.clone()));
+    }
+    facts
+}
+
+fn steps(status: &WorkspaceStatus) -> Vec<(String, String)> {
+    status.timeline.iter().map(step).collect()
+}
+
+fn step(step: &TimelineStep) -> (String, String) {
+    let name = format!("{:?}", step.step);
+    (name, format!("{} ms", step.milliseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::access::{EndpointProtocol, Visibility};
+    use crate::proxy::authorize::decide::Role;
+    use crate::proxy::door::{Client, Fields};
+    use crate::proxy::host::{RequestHost, Target};
+    use crate::proxy::route::fixtures::route;
+    use std::sync::Arc;
+
+    struct Lines(Vec<(&'static str, &'static [u8])>);
+
+    impl Fields for Lines {
+        fn each<'a>(&'a self, name: &str, call: &mut dyn FnMut(&'a [u8])) {
+            for (own, value) in &self.0 {
+                if own.eq_ignore_ascii_case(name) {
+                    call(value);
+                }
+            }
+        }
+    }
+
+    fn ask(target: &str, lines: Lines, role: Role, state: &str) -> Answer {
+        let failure = json!({
+            "cause": "CloneAuth", "blame": "User", "message": "refused <b>", "evidence": "fatal: no",
+            "retryable": false, "nextStep": "give it a key",
+        });
+        let mut route = route(json!({}), json!({}));
+        let mut status = json!({"actualState": state, "timeline": [
+            {"step": "Applied", "atMilliseconds": 5, "milliseconds": 5},
+        ]});
+        if state == "Failed" {
+            status["failure"] = failure;
+        }
+        route.status = Arc::new(serde_json::from_value(status).unwrap());
+        let host = RequestHost {
+            name: "api.ws.example.com".to_owned(),
+            port: None,
+            target: Target::Workspace {
+                workspace: "api".to_owned(),
+                port: None,
+            },
+        };
+        let client = Client {
+            address: [192, 0, 2, 1].into(),
+            is_tls: true,
+            is_insecure_local: false,
+            version: "1.1",
+        };
+        let request = Request {
+            method: &Method::GET,
+            target,
+            host: &host,
+            fields: &lines,
+            is_websocket: false,
+            body_length: None,
+            body: &[],
+            client: &client,
+        };
+        let allowed = Allowed {
+            role,
+            visibility: Visibility::Public,
+            port: None,
+            protocol: EndpointProtocol::Http,
+        };
+        if target == STATE_PATH {
+            own_path(&request, &route, allowed)
+        } else {
+            not_running(&request, &route, allowed)
+        }
+    }
+
+    fn browser() -> Lines {
+        Lines(vec![
+            ("Sec-Fetch-Mode", b"navigate"),
+            ("Sec-Fetch-Dest", b"document"),
+        ])
+    }
+
+    fn text(answer: &Answer) -> &str {
+        std::str::from_utf8(answer.body()).unwrap()
+    }
+
+    #[test]
+    fn the_owner_of_what_failed_reads_cause_evidence_and_next_step() {
+        let page = ask("/", browser(), Role::Owner, "Failed");
+        assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);
+        for expected in [
+            "does not start",
+            "CloneAuth",
+            "refused &lt;b&gt;",
+            "fatal: no",
+            "give it a key",
+            "Applied",
+            "5 ms",
+        ] {
+            assert!(
+                text(&page).contains(expected),
+                "{expected}: {}",
+                text(&page)
+            );
+        }
+        assert_eq!(page.headers()["retry-after"], "10");
+        assert_eq!(page.headers()["cache-control"], "no-store");
+    }
+
+    #[test]
+    fn visitors_of_a_public_port_learn_nothing_of_what_is_inside() {
+        let page = ask("/", browser(), Role::Public, "Failed");
+        for hidden in ["CloneAuth", "fatal", "Applied", "team-a"] {
+            assert!(!text(&page).contains(hidden), "{hidden}: {}", text(&page));
+        }
+        let state = ask(STATE_PATH, Lines(Vec::new()), Role::Public, "Failed");
+        assert_eq!(state.status(), StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn a_program_gets_json_and_no_page() {
+        let answer = ask("/api", Lines(Vec::new()), Role::Owner, "Starting");
+        assert_eq!(answer.headers()["content-type"], "application/json");
+        assert_eq!(answer.headers()["retry-after"], "1");
+        let state = ask(STATE_PATH, Lines(Vec::new()), Role::ByName, "Starting");
+        let state: serde_json::Value = serde_json::from_slice(state.body()).unwrap();
+        assert_eq!(
+            (&state["state"], &state["isThere"]),
+            (&json!("Starting"), &json!(false))
+        );
+    }
+}

@@ -1,0 +1,505 @@
+//! Header lines: where they are in the bytes of a head, and what each is to a proxy.
+
+use memchr::memchr;
+
+use super::Violation;
+use super::grammar::{all, is_token, is_value, trimmed};
+use crate::proxy::door::Fields;
+
+/// Most header lines of a head.
+const COUNT: usize = 256;
+/// Longest name that can be more than a plain one.
+const LONGEST_SPECIAL: usize = 64;
+
+/// What a header is to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing: it goes on.
+    Plain,
+    /// `Host`.
+    Host,
+    /// `Content-Length`.
+    Length,
+    /// `Transfer-Encoding`.
+    Coding,
+    /// `Connection`.
+    Connection,
+    /// `Upgrade`.
+    Upgrade,
+    /// `Cookie`.
+    Cookie,
+    /// `Expect`.
+    Expect,
+    /// `Keep-Alive`.
+    KeepAlive,
+    /// Of this connection alone.
+    Hop,
+    /// What only a proxy may say: who asks, and from where. In every spelling.
+    Claim,
+    /// A name that is another one to programs which take `_` for `-`.
+    Ambiguous,
+    /// `Set-Cookie`.
+    SetCookie,
+    /// `Clear-Site-Data`.
+    ClearSiteData,
+    /// `Alt-Svc`.
+    AltSvc,
+}
+
+/// A piece of a head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// From one byte to before another. Heads are far below 4 GiB.
+    pub fn new(start: usize, end: usize) -> Self {
+        let at = |place| u32::try_from(place).unwrap_or(u32::MAX);
+        Self {
+            start: at(start),
+            end: at(end),
+        }
+    }
+
+    /// The piece of these bytes.
+    pub fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes
+            .get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
+    }
+
+    /// Where it begins.
+    pub fn start(self) -> usize {
+        self.start as usize
+    }
+}
+
+/// A header line.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    name: Span,
+    value: Span,
+    /// What it is to a proxy.
+    pub kind: Kind,
+}
+
+impl Field {
+    /// Where its value is.
+    pub fn value_span(self) -> Span {
+        self.value
+    }
+}
+
+/// The bytes of a head, and its header lines. Made once for a connection and used for each head.
+#[derive(Default)]
+pub struct Lines {
+    bytes: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+impl Lines {
+    /// Takes a whole head: its first line ends before `first`, its empty line ends it.
+    ///
+    /// # Errors
+    /// When a line is no header.
+    pub fn read(
+        &mut self,
+        head: &[u8],
+        first: usize,
+        kind: fn(&[u8]) -> Kind,
+    ) -> Result<(), Violation> {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(head);
+        self.fields.clear();
+        let mut start = first;
+        loop {
+            let rest = head.get(start..).unwrap_or_default();
+            let Some(end) = memchr(b'\n', rest) else {
+                // The scan found the empty line: there is no head without.
+                return Err(Violation::BareLf);
+            };
+            let line = rest.get(..end).and_then(|line| line.strip_suffix(b"\r"));
+            let line = line.ok_or(Violation::BareLf)?;
+            if line.is_empty() {
+                return Ok(());
+            }
+            if self.fields.len() == COUNT {
+                return Err(Violation::FieldCount);
+            }
+            let (name, value) = split(line)?;
+            if !all(value, is_value) {
+                return Err(Violation::FieldValue);
+            }
+            let blanks = value.len() - trimmed_start(value).len();
+            let value_start = start + name.len() + 1 + blanks;
+            self.fields.push(Field {
+                name: Span::new(start, start + name.len()),
+                value: Span::new(value_start, value_start + trimmed(value).len()),
+                kind: kind(name),
+            });
+            start += end + 1;
+        }
+    }
+
+    /// The bytes of the head.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The lines.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// A line's name, as it came.
+    pub fn name(&self, field: Field) -> &[u8] {
+        field.name.of(&self.bytes)
+    }
+
+    /// A line's value, as it came, without the blanks around it.
+    pub fn value(&self, field: Field) -> &[u8] {
+        field.value.of(&self.bytes)
+    }
+
+    /// Each value of a kind.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
+        let fields = self.fields.iter().filter(move |field| field.kind == kind);
+        fields.map(|field| self.value(*field))
+    }
+
+    /// Writes a line as it came, with one blank after the colon.
+    pub fn put(&self, out: &mut Vec<u8>, field: Field) {
+        out.extend_from_slice(self.name(field));
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(self.value(field));
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Takes every plain line of this name for the connection's own.
+    pub fn take_for_hop(&mut self, name: &[u8]) {
+        let Self { bytes, fields } = self;
+        for field in fields.iter_mut() {
+            if field.kind == Kind::Plain && field.name.of(bytes).eq_ignore_ascii_case(name) {
+                field.kind = Kind::Hop;
+            }
+        }
+    }
+
+    /// Gives back memory that one large head took.
+    pub fn rest(&mut self) {
+        if self.bytes.capacity() > 8 * 1024 {
+            *self = Self::default();
+        }
+    }
+}
+
+impl Fields for Lines {
+    fn each<'a>(&'a self, name: &str, call: &mut dyn FnMut(&'a [u8])) {
+        for field in &self.fields {
+            if self.name(*field).eq_ignore_ascii_case(name.as_bytes()) {
+                call(self.value(*field));
+            }
+        }
+    }
+}
+
+/// Name and value of a line; the value with the blanks around it.
+pub fn split(line: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
+    if matches!(line.first(), Some(b' ' | b'\t')) {
+        return Err(Violation::Folded);
+    }
+    let colon = memchr(b':', line).ok_or(Violation::FieldColon)?;
+    let (name, rest) = line.split_at(colon);
+    if name.is_empty() || !all(name, is_token) {
+        return Err(Violation::FieldName);
+    }
+    Ok((name, rest.get(1..).unwrap_or_default()))
+}
+
+fn trimmed_start(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &&u8| matches!(**byte, b' ' | b'\t');
+    let blanks = value.iter().take_while(is_blank).count();
+    value.get(blanks..).unwrap_or_default()
+}
+
+/// In lower case, with `-` for whatever a CGI program would take for it.
+fn plain_spelling(name: &[u8]) -> [u8; LONGEST_SPECIAL] {
+    let mut spelling = [0; LONGEST_SPECIAL];
+    for (to, from) in spelling.iter_mut().zip(name) {
+        *to = if from.is_ascii_alphanumeric() {
+            from.to_ascii_lowercase()
+        } else {
+            b'-'
+        };
+    }
+    spelling
+}
+
+/// What a header of a request is to a proxy.
+pub fn request_kind(name: &[u8]) -> Kind {
+    let spelling = plain_spelling(name);
+    let plain = spelling.get(..name.len()).unwrap_or(&spelling);
+    let kind = match plain {
+        b"host" => Kind::Host,
+        b"content-length" => Kind::Length,
+        b"transfer-encoding" => Kind::Coding,
+        b"connection" => Kind::Connection,
+        b"upgrade" => Kind::Upgrade,
+        b"cookie" => Kind::Cookie,
+        b"expect" => Kind::Expect,
+        b"keep-alive"
+        | b"proxy-connection"
+        | b"proxy-authorization"
+        | b"te"
+        | b"http2-settings" => Kind::Hop,
+        _ if is_claim(plain) => Kind::Claim,
+        _ => Kind::Plain,
+    };
+    if name
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    {
+        kind
+    } else if kind != Kind::Plain || memchr(b'_', name).is_some() {
+        Kind::Ambiguous
+    } else {
+        Kind::Plain
+    }
+}
+
+/// Names by which proxies tell apps who asks and from where.
+const CLAIMS: [&[u8]; 23] = [
+    b"client-cert",
+    b"client-cert-chain",
+    b"client-ip",
+    b"cf-connecting-ip",
+    b"cf-connecting-ipv6",
+    b"fastly-client-ip",
+    b"forwarded",
+    b"forwarded-for",
+    b"front-end-https",
+    b"proxy",
+    b"true-client-ip",
+    b"x-client-cert",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-forwarded",
+    b"x-host",
+    b"x-http-host-override",
+    b"x-real-ip",
+    b"x-rewrite-url",
+    b"x-scheme",
+    b"x-url-scheme",
+    b"x-user-email",
+    b"x-username",
+];
+
+/// The same, as beginnings.
+const CLAIM_FAMILIES: [&[u8]; 20] = [
+    b"cf-access-",
+    b"remote-",
+    b"ssl-client-",
+    b"tailscale-user-",
+    b"x-amzn-oidc-",
+    b"x-auth-request-",
+    b"x-auth-user",
+    b"x-authenticated-",
+    b"x-authentik-",
+    b"x-envoy-",
+    b"x-forwarded-",
+    b"x-goog-authenticated-",
+    b"x-goog-iap-",
+    b"x-ms-client-principal",
+    b"x-original-",
+    b"x-pomerium-",
+    b"x-remote-",
+    b"x-ssl-client-",
+    b"x-webauth-",
+    b"x-workstead-",
+];
+
+fn is_claim(plain: &[u8]) -> bool {
+    matches!(
+        plain.first(),
+        Some(b'c' | b'f' | b'p' | b'r' | b's' | b't' | b'x')
+    ) && (CLAIMS.contains(&plain)
+        || CLAIM_FAMILIES
+            .iter()
+            .any(|family| plain.starts_with(family)))
+}
+
+/// What a header of a response is to a proxy.
+pub fn response_kind(name: &[u8]) -> Kind {
+    let spelling = plain_spelling(name);
+    match spelling.get(..name.len()).unwrap_or(&spelling) {
+        b"set-cookie" => Kind::SetCookie,
+        b"clear-site-data" => Kind::ClearSiteData,
+        b"alt-svc" => Kind::AltSvc,
+        b"content-length" => Kind::Length,
+        b"transfer-encoding" => Kind::Coding,
+        b"connection" => Kind::Connection,
+        b"upgrade" => Kind::Upgrade,
+        b"keep-alive" => Kind::KeepAlive,
+        b"proxy-connection" | b"te" => Kind::Hop,
+        // Says that an answer is ours: none of an app's is.
+        b"x-workstead-proxy" => Kind::Claim,
+        _ => Kind::Plain,
+    }
+}
+
+/// Whether a header may come after the body.
+pub fn may_trail(name: &[u8]) -> bool {
+    let only_in_heads: [&[u8]; 4] = [b"authorization", b"origin", b"referer", b"content-type"];
+    request_kind(name) == Kind::Plain
+        && response_kind(name) == Kind::Plain
+        && !only_in_heads
+            .iter()
+            .any(|other| name.eq_ignore_ascii_case(other))
+}
+
+/// Finds the end of a head while it comes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scan {
+    line: usize,
+    seen: usize,
+}
+
+impl Scan {
+    /// How long the head is, once its empty line is there.
+    ///
+    /// # Errors
+    /// When a line ends in LF alone, or the first is empty.
+    pub fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Violation> {
+        while let Some(at) = memchr(b'\n', bytes.get(self.seen..).unwrap_or_default()) {
+            let end = self.seen + at;
+            let line = bytes.get(self.line..end).unwrap_or_default();
+            if line.last() != Some(&b'\r') {
+                return Err(Violation::BareLf);
+            }
+            let is_first = self.line == 0;
+            (self.line, self.seen) = (end + 1, end + 1);
+            if line.len() == 1 {
+                return if is_first {
+                    Err(Violation::EmptyFirstLine)
+                } else {
+                    Ok(Some(end + 1))
+                };
+            }
+        }
+        self.seen = bytes.len();
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("Host", Kind::Host)]
+    #[case("cOnTeNt-LeNgTh", Kind::Length)]
+    #[case("Content_Length", Kind::Ambiguous)]
+    #[case("Transfer_Encoding", Kind::Ambiguous)]
+    #[case("Transfer-Encoding", Kind::Coding)]
+    #[case("TE", Kind::Hop)]
+    #[case("X-Workstead-User", Kind::Claim)]
+    #[case("x_workstead_user", Kind::Ambiguous)]
+    #[case("X.Workstead.User", Kind::Ambiguous)]
+    #[case("X-Workstead_User", Kind::Ambiguous)]
+    #[case("X-Forwarded-For", Kind::Claim)]
+    #[case("X-FORWARDED-HOST", Kind::Claim)]
+    #[case("Forwarded", Kind::Claim)]
+    #[case("X-Auth-Request-Email", Kind::Claim)]
+    #[case("Remote-User", Kind::Claim)]
+    #[case("X-Real-IP", Kind::Claim)]
+    #[case("X-Original-URL", Kind::Claim)]
+    #[case("my_header", Kind::Ambiguous)]
+    #[case("my.header", Kind::Plain)]
+    #[case("Authorization", Kind::Plain)]
+    #[case("Cookie", Kind::Cookie)]
+    #[case("Cookie2", Kind::Plain)]
+    #[case("X-Requested-With", Kind::Plain)]
+    fn a_header_is_known_in_every_spelling(#[case] name: &str, #[case] kind: Kind) {
+        assert_eq!(request_kind(name.as_bytes()), kind);
+    }
+
+    #[test]
+    fn a_long_name_of_a_family_is_known_too() {
+        let name = format!("X-Workstead-{}", "a".repeat(200));
+        assert_eq!(request_kind(name.as_bytes()), Kind::Claim);
+        assert_eq!(request_kind(&[b'a'; 200]), Kind::Plain);
+    }
+
+    fn read(head: &str) -> Result<Vec<(String, String)>, Violation> {
+        let mut scan = Scan::default();
+        let end = scan.end(head.as_bytes())?.unwrap();
+        let first = head.find('\n').unwrap() + 1;
+        let mut lines = Lines::default();
+        lines.read(&head.as_bytes()[..end], first, request_kind)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let fields = lines.fields().iter();
+        Ok(fields
+            .map(|field| (text(lines.name(*field)), text(lines.value(*field))))
+            .collect())
+    }
+
+    #[rstest]
+    #[case("A:b", Ok(("A", "b")))]
+    #[case("A: \t b c \t", Ok(("A", "b c")))]
+    #[case("A:", Ok(("A", "")))]
+    #[case("A: ä:b", Ok(("A", "ä:b")))]
+    #[case("A : b", Err(Violation::FieldName))]
+    #[case("A\t: b", Err(Violation::FieldName))]
+    #[case(": b", Err(Violation::FieldName))]
+    #[case("A b: c", Err(Violation::FieldName))]
+    #[case("A", Err(Violation::FieldColon))]
+    #[case(" A: b", Err(Violation::Folded))]
+    #[case("\tA: b", Err(Violation::Folded))]
+    #[case("A: b\0", Err(Violation::FieldValue))]
+    #[case("A: b\rC: d", Err(Violation::FieldValue))]
+    #[case("A: b\x7f", Err(Violation::FieldValue))]
+    #[case("A: \x0bb", Err(Violation::FieldValue))]
+    #[case("A: b\nC: d", Err(Violation::BareLf))]
+    fn a_line_is_a_name_a_colon_and_a_value(
+        #[case] line: &str,
+        #[case] expected: Result<(&str, &str), Violation>,
+    ) {
+        let got = read(&format!("GET / HTTP/1.1\r\n{line}\r\n\r\n"));
+        let expected = expected.map(|(name, value)| vec![(name.to_owned(), value.to_owned())]);
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn headers_have_a_number() {
+        let head = |count| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(count));
+        assert_eq!(read(&head(COUNT)).unwrap().len(), COUNT);
+        assert_eq!(read(&head(COUNT + 1)), Err(Violation::FieldCount));
+    }
+
+    #[test]
+    fn a_head_is_found_however_it_comes() {
+        let head = b"GET / HTTP/1.1\r\nA: b\r\n\r\nrest";
+        for piece in 1..head.len() {
+            let mut scan = Scan::default();
+            let ends: Vec<_> = (1..=head.len())
+                .filter(|there| there % piece == 0 || *there == head.len())
+                .filter_map(|there| scan.end(&head[..there]).unwrap())
+                .take(1)
+                .collect();
+            assert_eq!(ends, [24], "in pieces of {piece}");
+        }
+        assert_eq!(
+            Scan::default().end(b"\r\nGET /"),
+            Err(Violation::EmptyFirstLine)
+        );
+        assert_eq!(
+            Scan::default().end(b"GET / HTTP/1.1\n"),
+            Err(Violation::BareLf)
+        );
+        assert_eq!(Scan::default().end(b"\n"), Err(Violation::BareLf));
+    }
+}
