@@ -11,6 +11,7 @@ pub mod door;
 pub mod forward;
 pub mod front;
 pub mod host;
+pub mod limits;
 pub mod listen;
 pub mod login;
 pub mod observe;

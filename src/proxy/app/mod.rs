@@ -10,9 +10,12 @@
 mod feeds;
 mod pass;
 pub mod run;
+#[cfg(test)]
+mod tests;
 mod view;
 mod workspace;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -22,9 +25,14 @@ use crate::model::clock::Clock;
 use crate::proxy::authorize::live::Registry;
 use crate::proxy::door::{Answer, Client, Door, Failure, MARK, RESERVED_PREFIX, Request, Verdict};
 use crate::proxy::host::{Site, Target};
+use crate::proxy::limits::network_of;
+use crate::proxy::limits::rate::{Limiter, seconds_left};
+use crate::proxy::limits::streams::Streams;
 use crate::proxy::login::Login;
 use crate::proxy::observe::access::AccessLog;
-use crate::proxy::observe::metrics::{ProxyMetrics, RequestLabels, RuleLabels, class_of};
+use crate::proxy::observe::metrics::{
+    DecisionLabels, ProxyMetrics, RequestLabels, RuleLabels, class_of,
+};
 use crate::proxy::pages;
 use crate::proxy::route::{Freshness, Supervisors, Table};
 use crate::proxy::session::{Epochs, Sessions, SignedIn};
@@ -50,6 +58,10 @@ pub struct Known {
     pub visits: Arc<Visits>,
     /// Requests that wait for a start.
     pub held: Arc<Held>,
+    /// Requests that are under way.
+    pub streams: Streams,
+    /// Answers 401 and 404, by the address that got them.
+    pub refusals: Limiter<IpAddr>,
     /// Counters.
     pub metrics: Arc<ProxyMetrics>,
     /// The access log.
@@ -92,6 +104,32 @@ impl App {
         }
     }
 
+    /// Whoever was refused very often may be trying names or cookies: it is not even looked at what they ask for.
+    fn too_many_refusals(&self, request: &Request<'_>) -> Option<Answer> {
+        let now = self.known.clock.now();
+        let address = network_of(request.client.address);
+        if !self.known.refusals.is_spent(&address, now) {
+            return None;
+        }
+        self.count("deny", "refusals_per_address");
+        Some(pages::too_many_refusals(request, seconds_left(now)))
+    }
+
+    fn count_refusal(&self, request: &Request<'_>, answer: &Answer) {
+        if matches!(
+            answer.status(),
+            StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND
+        ) {
+            let address = network_of(request.client.address);
+            self.known.refusals.take(&address, self.known.clock.now());
+        }
+    }
+
+    fn count(&self, decision: &'static str, reason: &'static str) {
+        let labels = DecisionLabels { decision, reason };
+        self.known.metrics.decisions.get_or_create(&labels).inc();
+    }
+
     fn count_own(&self, answer: &Answer) {
         let labels = RequestLabels {
             by: "own",
@@ -113,9 +151,14 @@ impl Door for App {
     }
 
     async fn decide(&self, request: Request<'_>) -> Verdict {
-        match self.answer(&request).await {
+        let verdict = match self.too_many_refusals(&request) {
+            Some(answer) => Verdict::Answer(answer),
+            None => self.answer(&request).await,
+        };
+        match verdict {
             Verdict::Answer(mut answer) => {
                 self.count_own(&answer);
+                self.count_refusal(&request, &answer);
                 answer
                     .headers_mut()
                     .insert(MARK, HeaderValue::from_static("1"));

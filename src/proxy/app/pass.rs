@@ -11,6 +11,7 @@ use crate::api::activity::ActivityKind;
 use crate::proxy::app::Known;
 use crate::proxy::authorize::live::Right;
 use crate::proxy::door::{Ended, Meter, Permit, Request};
+use crate::proxy::limits::streams::Place;
 use crate::proxy::observe::access::Line;
 use crate::proxy::observe::metrics::{RequestLabels, StreamLabels, class_of};
 use crate::proxy::route::{Proof, Route};
@@ -26,6 +27,8 @@ pub struct Pass {
     pub right: Option<Arc<Right<SignedIn>>>,
     /// Held, so that the session with the first process stays.
     pub proof: Proof,
+    /// Its place among the requests that are under way: given back when the last byte is through.
+    pub place: Place,
 }
 
 impl Permit for Pass {

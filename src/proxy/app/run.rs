@@ -28,6 +28,8 @@ use crate::proxy::config::{Config, Limits, Oidc};
 use crate::proxy::forward::Forward;
 use crate::proxy::front::{Drain, Front};
 use crate::proxy::host::Site;
+use crate::proxy::limits::rate::Limiter;
+use crate::proxy::limits::streams::{Bounds as StreamBounds, Streams};
 use crate::proxy::listen::certificates::Certificates;
 use crate::proxy::listen::limits::Limits as Places;
 use crate::proxy::listen::tls::Tls;
@@ -331,6 +333,11 @@ impl Learning<'_> {
             activity: Activity::new(self.client.clone(), clock.clone()),
             visits,
             held: Held::new(bounds(&self.config.limits), metrics.clone()),
+            streams: Streams::new(StreamBounds {
+                per_user: self.config.limits.streams_per_user,
+                per_workspace: self.config.limits.streams_per_workspace,
+            }),
+            refusals: Limiter::new(self.config.limits.refusals_per_address),
             metrics: metrics.clone(),
             access: access_log(parts, stop, tasks),
             keep_alive_paths: self.config.keep_alive_paths.clone(),

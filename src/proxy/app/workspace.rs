@@ -19,8 +19,8 @@ use crate::proxy::door::{
     Answer, Order, RESERVED_PREFIX, Request, UpstreamKey, UpstreamProtocol, Verdict,
 };
 use crate::proxy::host::Target;
+use crate::proxy::limits::streams::Place;
 use crate::proxy::login::Login;
-use crate::proxy::observe::metrics::DecisionLabels;
 use crate::proxy::pages;
 use crate::proxy::route::{Proof, Route};
 use crate::proxy::session::{Look, SignedIn};
@@ -122,6 +122,14 @@ impl App {
         let Some(number) = allowed.port.filter(|_| is_running(&route)) else {
             return Outcome::NotThere(route, allowed, asking);
         };
+        let who = asking
+            .viewer
+            .as_deref()
+            .filter(|_| allowed.role != Role::Public);
+        let place = match self.place(request, &route, who) {
+            Ok(place) => place,
+            Err(denied) => return denied,
+        };
         let reached = match self.reach(request, &route, number).await {
             Ok(reached) => reached,
             Err(answer) => return self.denied("no_proof", answer),
@@ -148,6 +156,7 @@ impl App {
         let permit = Arc::new(Pass {
             right,
             proof: reached.proof,
+            place,
         });
         Outcome::Verdict(Verdict::Forward(Box::new(Order {
             upstream: reached.key,
@@ -178,6 +187,10 @@ impl App {
         if !is_running(route) {
             return self.denied("preflight", pages::no_preflight());
         }
+        let place = match self.place(request, route, None) {
+            Ok(place) => place,
+            Err(denied) => return denied,
+        };
         let reached = match self.reach(request, route, declared.port).await {
             Ok(reached) => reached,
             Err(answer) => return self.denied("no_proof", answer),
@@ -202,6 +215,7 @@ impl App {
             permit: Arc::new(Pass {
                 right: None,
                 proof: reached.proof,
+                place,
             }),
         })))
     }
@@ -244,6 +258,18 @@ impl App {
             Decision::SignIn => self.login.begin(request, &asking.look),
             _ => pages::not_found(),
         }
+    }
+
+    /// A place among the requests that are under way.
+    fn place(
+        &self,
+        request: &Request<'_>,
+        route: &Route,
+        who: Option<&SignedIn>,
+    ) -> Result<Place, Outcome> {
+        let streams = &self.known.streams;
+        let place = streams.take(&route.uid, who.map(SignedIn::subject));
+        place.map_err(|what| self.denied(what.reason(), pages::too_many_streams(request, what)))
     }
 
     /// Where a port of the workspace's pod is, once its first process has proved that the pod is the workspace's.
@@ -314,11 +340,6 @@ impl App {
         let decision = if reason == "sign_in" { reason } else { "deny" };
         self.count(decision, reason);
         Outcome::Verdict(Verdict::Answer(answer))
-    }
-
-    fn count(&self, decision: &'static str, reason: &'static str) {
-        let labels = DecisionLabels { decision, reason };
-        self.known.metrics.decisions.get_or_create(&labels).inc();
     }
 }
 

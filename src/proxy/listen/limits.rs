@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::proxy::limits::network_of;
+
 /// How many connections there may be at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -54,7 +56,7 @@ impl Places {
     /// # Errors
     /// With the name of the limit, when there is none for this address.
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, &'static str> {
-        let address = customer(address);
+        let address = network_of(address);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.count >= self.limits.connections {
             return Err("connections");
@@ -83,16 +85,6 @@ impl Drop for Place {
                 taken.by_address.remove(&self.address);
             }
         }
-    }
-}
-
-fn customer(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(network.into())
-        }
-        address => address,
     }
 }
 

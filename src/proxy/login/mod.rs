@@ -8,13 +8,12 @@
 //! - `link`: the login of one machine, without a provider.
 //! - `sign_out`: sign-out here, everywhere, at the provider; and when the provider says so.
 //! - `outside`: what it asks of the rest; `cluster`: what of that is written into Kubernetes.
-//! - `query`, `answers`, `limits`: addresses in and out, what is answered, how often.
+//! - `query`, `answers`: addresses in and out, what is answered.
 
 mod answers;
 mod auth_host;
 mod begin;
 pub mod cluster;
-mod limits;
 pub mod link;
 pub mod oidc;
 pub mod outside;
@@ -24,6 +23,7 @@ mod sign_out;
 pub(crate) mod tests;
 mod ticket;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode};
@@ -33,11 +33,12 @@ use crate::model::clock::Clock;
 use crate::model::entropy::Entropy;
 use crate::proxy::door::{Answer, Client, Fields, Request};
 use crate::proxy::host::Site;
+use crate::proxy::limits::network_of;
+use crate::proxy::limits::rate::Limiter;
 use crate::proxy::session::claims::AuthSession;
 use crate::proxy::session::cookies::{self, Found};
 use crate::proxy::session::{Sessions, SignedIn, sealed};
 
-use limits::Limiter;
 use oidc::Provider;
 use outside::{Directory, Effects, Event, Place, Record, Step};
 
@@ -106,8 +107,8 @@ pub struct Login {
     record: Arc<dyn Record>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    by_address: Limiter,
-    by_user: Limiter,
+    by_address: Limiter<IpAddr>,
+    by_user: Limiter<String>,
 }
 
 impl Login {
@@ -201,7 +202,7 @@ impl Login {
     }
 
     fn takes_address(&self, client: &Client, now: Timestamp) -> bool {
-        self.by_address.take(&limits::name_of(client.address), now)
+        self.by_address.take(&network_of(client.address), now)
     }
 
     fn note(&self, request: &Request<'_>, step: Step, outcome: &'static str, user: Option<&str>) {

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::proxy::authorize::decide::Allowed;
 use crate::proxy::door::{Answer, Failure, Request};
+use crate::proxy::limits::streams::TooMany;
 use crate::proxy::route::Route;
 
 pub use states::{STATE_PATH, not_running, own_path};
@@ -100,6 +101,38 @@ pub fn no_response(request: &Request<'_>, failure: Failure) -> Answer {
         _ => StatusCode::BAD_GATEWAY,
     };
     answer
+}
+
+/// As many requests as may be are under way at the same time.
+pub fn too_many_streams(request: &Request<'_>, what: TooMany) -> Answer {
+    let (status, text) = match what {
+        TooMany::OfUser => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "You have as many requests and streams open as one person may have here. Close tabs or programs that you don't need, then try again.",
+        ),
+        TooMany::ToWorkspace => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "As many requests and streams are open to this workspace as one workspace may have here. Close tabs or programs that you don't need, or wait until others have.",
+        ),
+    };
+    let mut answer = again(request, "Too many at the same time", text);
+    *answer.status_mut() = status;
+    answer
+}
+
+/// Too many requests of one address asked for what is not there, or not theirs.
+pub fn too_many_refusals(request: &Request<'_>, seconds: u32) -> Answer {
+    let title = "Too many requests for what is not there";
+    let text = "Very many requests from your network asked within this minute for what is not there or not open to them. Wait for the next one.";
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    if is_navigation(request) {
+        return page(
+            status,
+            html::Page::new(title).paragraph(text),
+            Some(seconds),
+        );
+    }
+    program(status, title, text, Some(seconds))
 }
 
 /// A page with a title and a text.

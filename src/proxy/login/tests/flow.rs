@@ -344,3 +344,28 @@ async fn threat_login_flood_is_refused_and_says_when_to_come_back() {
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(answer.headers()["retry-after"], "60");
 }
+
+#[tokio::test]
+async fn threat_login_flood_of_one_person_is_refused_wherever_it_comes_from() {
+    let first = World::local();
+    let rates = Rates {
+        per_address: 1000,
+        per_user: 2,
+    };
+    let world = World::with_rates(first.shared.clone(), rates);
+    let mut browser = signed_in(&world).await;
+    let other_host = "http://3000-api.ws.localhost:8000/";
+    let (_, answer) = browser.open(&world, other_host).await;
+    let mut seen = vec![answer.status()];
+    for _ in 0..2 {
+        let (_, answer) = Browser::default().open(&world, &world.link()).await;
+        seen.push(answer.status());
+    }
+    assert_eq!(
+        seen.last(),
+        Some(&StatusCode::TOO_MANY_REQUESTS),
+        "{seen:?}"
+    );
+    world.pass(60);
+    signed_in(&world).await;
+}

@@ -117,6 +117,15 @@ impl World {
 
     /// One more replica of it.
     pub fn replica(shared: Arc<Shared>, per_minute: u32) -> Self {
+        let rates = Rates {
+            per_address: per_minute,
+            per_user: per_minute,
+        };
+        Self::with_rates(shared, rates)
+    }
+
+    /// One where addresses and people get so many logins.
+    pub fn with_rates(shared: Arc<Shared>, rates: Rates) -> Self {
         let name = |text: &str| DnsSubdomain::new(text).unwrap();
         let (domain, auth_host) = (name("ws.localhost"), name("auth.ws.localhost"));
         let site = Site::new(&domain, &auth_host, Scheme::Http, Some(8000)).unwrap();
@@ -130,10 +139,7 @@ impl World {
             record: Arc::new(LogRecord),
             clock: shared.clone(),
             entropy: Arc::new(Counting::default()),
-            rates: Rates {
-                per_address: per_minute,
-                per_user: per_minute,
-            },
+            rates,
         });
         Self {
             shared,
