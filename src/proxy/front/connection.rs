@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::body::{self, BodyError, SKIPPED};
 use super::head::{Came, HEAD, Reader};
 use super::linger::linger;
-use super::{Front, Peer, answer, bomb};
+use super::{Front, Hosts, Peer, answer, bomb};
 use crate::proxy::door::{Answer, Door, Ended, Meter, Order, Request, Verdict};
 use crate::proxy::forward::exchange::Scratch;
 use crate::proxy::forward::request::Provenance;
@@ -96,8 +96,8 @@ impl<D: Door> Front<D> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let name = requests.peer.server_name.as_deref();
-        if let Err(violation) = requests.host.read(&self.site, &requests.head, name) {
+        let hosts = &requests.peer.hosts;
+        if let Err(violation) = requests.host.read(&self.site, &requests.head, hosts) {
             return self.refuse(link, requests, violation).await;
         }
         let Some(host) = requests.host.host.as_ref() else {
@@ -297,16 +297,11 @@ struct HostMemo {
 }
 
 impl HostMemo {
-    fn read(
-        &mut self,
-        site: &Site,
-        head: &RequestHead,
-        server_name: Option<&str>,
-    ) -> Result<(), Violation> {
+    fn read(&mut self, site: &Site, head: &RequestHead, hosts: &Hosts) -> Result<(), Violation> {
         let raw = head.host_value();
         if self.host.is_none() || self.raw != raw {
             let host = site.parse(raw).map_err(|_| Violation::HostGrammar)?;
-            if server_name.is_some_and(|name| name != host.name) {
+            if !hosts.include(&host.name) {
                 return Err(Violation::Misdirected);
             }
             self.host = Some(host);

@@ -46,12 +46,44 @@ pub struct Drain {
 pub struct Peer {
     /// Who.
     pub client: Client,
-    /// The host that TLS was opened for, in lower case.
-    pub server_name: Option<Box<str>>,
+    /// The hosts that it may ask for.
+    pub hosts: Hosts,
     /// Whether the socket is one of a proxy before us whose word on clients is believed.
     pub is_forwarder: bool,
     /// When it was opened: the first head has a limit from there.
     pub opened: Instant,
+}
+
+/// Which hosts a connection was opened for: any other gets 421.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// Whatever it asks for: nothing was said before.
+    Any,
+    /// The one that TLS was opened for, in lower case: HTTP/1 asks for no other.
+    One(Box<str>),
+    /// Those that the certificate names which the client was shown: HTTP/2 asks for all of them by one connection.
+    Of(Arc<[String]>),
+}
+
+impl Hosts {
+    /// Whether a host, in lower case, is among them.
+    pub fn include(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::One(name) => **name == *host,
+            Self::Of(names) => names.iter().any(|name| covers(name, host)),
+        }
+    }
+}
+
+/// Whether a name of a certificate stands for a host. A `*` stands for the first label and for no more.
+fn covers(name: &str, host: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(domain) => host
+            .split_once('.')
+            .is_some_and(|(first, rest)| !first.is_empty() && rest == domain),
+        None => name == host,
+    }
 }
 
 impl<D: Door> Front<D> {
@@ -77,5 +109,28 @@ impl<D: Door> Front<D> {
         if let Some(Some(tunnel)) = switched {
             tunnel.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("alice.ws.example.com", true)]
+    #[case("auth.example.net", true)]
+    #[case("ws.example.com", false)]
+    #[case("a.b.ws.example.com", false)]
+    #[case(".ws.example.com", false)]
+    #[case("alice.ws.example.com.evil.test", false)]
+    #[case("x.auth.example.net", false)]
+    fn a_certificate_is_good_for_the_names_in_it_and_a_star_for_one_label(
+        #[case] host: &str,
+        #[case] expected: bool,
+    ) {
+        let names = ["*.ws.example.com", "auth.example.net"].map(str::to_owned);
+        assert_eq!(Hosts::Of(Arc::from(names)).include(host), expected);
     }
 }

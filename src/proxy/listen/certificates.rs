@@ -15,7 +15,7 @@ use rustls::sign::CertifiedKey;
 /// A certificate with its key and the names that it is good for.
 #[derive(Clone)]
 pub struct Certificate {
-    names: Vec<String>,
+    names: Arc<[String]>,
     key: Arc<CertifiedKey>,
 }
 
@@ -59,7 +59,7 @@ impl Certificate {
         let key = CertifiedKey::new(chain, key);
         key.keys_match().map_err(|_| CertificateError::Mismatch)?;
         Ok(Self {
-            names,
+            names: names.into(),
             key: Arc::new(key),
         })
     }
@@ -73,7 +73,7 @@ impl Certificate {
 /// What listeners show.
 #[derive(Default)]
 pub struct Certificates {
-    by_name: ArcSwap<HashMap<String, Arc<CertifiedKey>>>,
+    by_name: ArcSwap<HashMap<String, Certificate>>,
 }
 
 impl Certificates {
@@ -81,10 +81,10 @@ impl Certificates {
     pub fn set(&self, certificates: &[Certificate]) {
         let mut by_name = HashMap::new();
         for certificate in certificates {
-            for name in &certificate.names {
+            for name in certificate.names() {
                 by_name
                     .entry(name.clone())
-                    .or_insert_with(|| certificate.key.clone());
+                    .or_insert_with(|| certificate.clone());
             }
         }
         self.by_name.store(Arc::new(by_name));
@@ -95,7 +95,12 @@ impl Certificates {
         self.by_name.load().is_empty()
     }
 
-    fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+    /// All names of the certificate that is shown for this one.
+    pub fn names_beside(&self, name: &str) -> Arc<[String]> {
+        self.find(name).map(|found| found.names).unwrap_or_default()
+    }
+
+    fn find(&self, name: &str) -> Option<Certificate> {
         let name = name.to_ascii_lowercase();
         let by_name = self.by_name.load();
         let found = by_name.get(&name).or_else(|| {
@@ -115,7 +120,7 @@ impl fmt::Debug for Certificates {
 impl ResolvesServerCert for Certificates {
     /// A name that we have nothing for gets an alert instead of somebody else's certificate; so does none.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.find(hello.server_name()?)
+        self.find(hello.server_name()?).map(|found| found.key)
     }
 }
 
@@ -149,7 +154,7 @@ mod tests {
         let shown = |name: &str, expected: Option<&Certificate>| {
             let found = certificates.find(name);
             let is_it = match (&found, expected) {
-                (Some(found), Some(expected)) => Arc::ptr_eq(found, &expected.key),
+                (Some(found), Some(expected)) => Arc::ptr_eq(&found.key, &expected.key),
                 (found, expected) => found.is_none() && expected.is_none(),
             };
             assert!(is_it, "{name}");
@@ -168,7 +173,7 @@ mod tests {
     fn what_does_not_belong_together_is_refused() {
         let ((chain, key), (_, other)) = (pem(&["a.test"]), pem(&["a.test"]));
         let read = |chain: &str, key: &str| {
-            Certificate::from_pem(chain.as_bytes(), key.as_bytes()).map(|read| read.names)
+            Certificate::from_pem(chain.as_bytes(), key.as_bytes()).map(|read| read.names.to_vec())
         };
         assert_eq!(read(&chain, &key).unwrap(), ["a.test"]);
         let error = |chain: &str, key: &str| read(chain, key).unwrap_err();

@@ -20,7 +20,7 @@ use self::tls::Tls;
 use crate::model::net::Cidr;
 use crate::proxy::door::{Client, Door};
 use crate::proxy::forward::upstream::tune;
-use crate::proxy::front::{Drain, FIRST_HEAD, Front, Peer};
+use crate::proxy::front::{Drain, FIRST_HEAD, Front, Hosts, Peer};
 
 /// How long to wait when there are no descriptors left: connections that end give some back.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
@@ -133,7 +133,7 @@ impl<D: Door> Listener<D> {
         let options = self.options.clone();
         let peer = Peer {
             client,
-            server_name: None,
+            hosts: Hosts::Any,
             is_forwarder: is_among(&options.trusted_forwarders, address),
             opened: Instant::now(),
         };
@@ -170,10 +170,11 @@ async fn serve<D: Door>(
     match Box::pin(timeout_at(deadline, tls.accept(stream))).await {
         Ok(Ok(accepted)) if accepted.is_http_2 => {
             peer.client.version = "2";
+            peer.hosts = accepted.hosts;
             Box::pin(http2::serve(front, accepted.stream, peer, &drain)).await;
         }
         Ok(Ok(accepted)) => {
-            peer.server_name = accepted.server_name;
+            peer.hosts = accepted.hosts;
             front.serve(accepted.stream, peer).await;
         }
         Ok(Err(error)) => debug!(%error, "no TLS with a client"),

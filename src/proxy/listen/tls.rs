@@ -9,6 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::certificates::Certificates;
+use crate::proxy::front::Hosts;
 
 /// HTTP/2, as clients offer it.
 const HTTP_2: &[u8] = b"h2";
@@ -17,15 +18,18 @@ const HTTP_2: &[u8] = b"h2";
 pub struct Accepted {
     /// The connection.
     pub stream: TlsStream<TcpStream>,
-    /// The name that the client asked for.
-    pub server_name: Option<Box<str>>,
+    /// The hosts that it may ask for.
+    pub hosts: Hosts,
     /// Whether it speaks HTTP/2.
     pub is_http_2: bool,
 }
 
 /// What a listener speaks TLS by.
 #[derive(Clone)]
-pub struct Tls(TlsAcceptor);
+pub struct Tls {
+    acceptor: TlsAcceptor,
+    certificates: Arc<Certificates>,
+}
 
 impl Tls {
     /// Shows these certificates.
@@ -37,11 +41,14 @@ impl Tls {
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&versions)?
             .with_no_client_auth()
-            .with_cert_resolver(certificates);
+            .with_cert_resolver(certificates.clone());
         config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
         // Returning clients bring their own state, so that none is kept for them here.
         config.ticketer = Ticketer::new()?;
-        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            certificates,
+        })
     }
 
     /// Shakes hands.
@@ -49,14 +56,20 @@ impl Tls {
     /// # Errors
     /// When the two don't come to terms.
     pub async fn accept(&self, stream: TcpStream) -> std::io::Result<Accepted> {
-        let stream = self.0.accept(stream).await?;
+        let stream = self.acceptor.accept(stream).await?;
         let session = stream.get_ref().1;
-        let name = session.server_name();
-        let server_name = name.map(|name| name.to_ascii_lowercase().into_boxed_str());
         let is_http_2 = session.alpn_protocol() == Some(HTTP_2);
+        let name = session.server_name().map(str::to_ascii_lowercase);
+        let hosts = match name {
+            // Browsers use one connection for all hosts of a certificate.
+            Some(name) if is_http_2 => Hosts::Of(self.certificates.names_beside(&name)),
+            Some(name) => Hosts::One(name.into_boxed_str()),
+            // No certificate is shown to who asks for none.
+            None => Hosts::Of(Arc::default()),
+        };
         Ok(Accepted {
             stream,
-            server_name,
+            hosts,
             is_http_2,
         })
     }

@@ -127,10 +127,9 @@ fn begin<D: Door>(
     respond: SendResponse<Bytes>,
     peer: &Peer,
 ) {
-    // The name that TLS was opened for says nothing: browsers use one connection for all hosts of a certificate.
     let peer = Peer {
         client: peer.client.clone(),
-        server_name: None,
+        hosts: peer.hosts.clone(),
         is_forwarder: peer.is_forwarder,
         opened: Instant::now(),
     };

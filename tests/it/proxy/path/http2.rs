@@ -7,15 +7,36 @@ use h2::client::{SendRequest, handshake};
 use h2::ext::Protocol;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Bytes;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::client::TlsStream;
 use workstead::proxy::listen::certificates::Certificates;
 
-use super::kit::{App, HOST, Proxy, within};
+use super::kit::{App, HOST, Proxy, until, within};
 use super::tls::{Shown, options};
 
 struct Client {
     send: SendRequest<Bytes>,
     _tasks: JoinSet<()>,
+}
+
+impl Client {
+    async fn over(stream: TlsStream<TcpStream>) -> Self {
+        let (send, connection) = within(handshake(stream)).await.unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let _ = connection.await;
+        });
+        Self {
+            send,
+            _tasks: tasks,
+        }
+    }
+
+    /// Waits until the proxy has said that it takes WebSockets: that comes with its settings, after the first bytes.
+    async fn may_connect(&self) {
+        until(|| self.send.is_extended_connect_protocol_enabled()).await;
+    }
 }
 
 async fn start(app: &App) -> (Proxy, Client) {
@@ -24,15 +45,7 @@ async fn start(app: &App) -> (Proxy, Client) {
     certificates.set(std::slice::from_ref(&shown.certificate));
     let proxy = Proxy::start_with(app.address, options(&certificates)).await;
     let stream = shown.connect_by_h2(proxy.client().await.0, HOST).await;
-    let (send, connection) = within(handshake(stream)).await.unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let _ = connection.await;
-    });
-    let client = Client {
-        send,
-        _tasks: tasks,
-    };
+    let client = Client::over(stream).await;
     (proxy, client)
 }
 
@@ -133,6 +146,7 @@ async fn bodies_and_trailers_pass_both_ways() {
 async fn a_websocket_of_http_2_is_one_of_the_app() {
     let app = App::start().await;
     let (proxy, mut client) = start(&app).await;
+    client.may_connect().await;
     let mut connect = request("CONNECT", "/ws")
         .header("sec-websocket-version", "13")
         .body(())
@@ -189,6 +203,40 @@ async fn request_smuggling_what_http_1_would_not_get_nobody_gets() {
         proxy.refused(),
         ["host_twice", "trace", "expect", "host_grammar"]
     );
+    assert!(app.is_untouched().await);
+}
+
+#[tokio::test]
+async fn h2_coalescing_a_host_that_the_certificate_does_not_name_is_misdirected() {
+    let app = App::start().await;
+    let shown = Shown::new(HOST);
+    let other = Shown::new("*.ws.example.com");
+    let certificates = Arc::new(Certificates::default());
+    certificates.set(&[shown.certificate.clone(), other.certificate.clone()]);
+    let proxy = Proxy::start_with(app.address, options(&certificates)).await;
+    let ask = |host: &str, status: u16| {
+        let request = Request::builder().uri(format!("https://{host}/.workstead-proxy/no"));
+        (request.body(()).unwrap(), status)
+    };
+    let stream = shown.connect_by_h2(proxy.client().await.0, HOST).await;
+    let mut alone = Client::over(stream).await;
+    // The certificate of this host alone, though another one is good for its neighbours.
+    for (request, status) in [ask(HOST, 401), ask("bob.ws.example.com", 421)] {
+        let (response, _) = alone.send.send_request(request, true).unwrap();
+        assert_eq!(within(response).await.unwrap().status(), status);
+    }
+    assert_eq!(proxy.refused(), ["misdirected"]);
+    let bob = "bob.ws.example.com";
+    let stream = other.connect_by_h2(proxy.client().await.0, bob).await;
+    let mut shared = Client::over(stream).await;
+    for (request, status) in [
+        ask(bob, 401),
+        ask("carol.ws.example.com", 401),
+        ask("other.test", 421),
+    ] {
+        let (response, _) = shared.send.send_request(request, true).unwrap();
+        assert_eq!(within(response).await.unwrap().status(), status);
+    }
     assert!(app.is_untouched().await);
 }
 
