@@ -24,11 +24,22 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 /// The right of a request, and the proof that its pod is who we think for as long as it lasts.
 pub struct Pass {
     /// The right; none for what has nobody's right, such as a preflight that a port asked for.
-    pub right: Option<Arc<Right<SignedIn>>>,
+    right: Option<Arc<Right<SignedIn>>>,
     /// Held, so that the session with the first process stays.
-    pub proof: Proof,
+    proof: Proof,
     /// Its place among the requests that are under way: given back when the last byte is through.
-    pub place: Place,
+    _place: Place,
+}
+
+impl Pass {
+    /// Of these, for as long as the request lasts.
+    pub fn new(right: Option<Arc<Right<SignedIn>>>, proof: Proof, place: Place) -> Self {
+        Self {
+            right,
+            proof,
+            _place: place,
+        }
+    }
 }
 
 impl Permit for Pass {

@@ -153,11 +153,7 @@ impl App {
             viewer: asking.viewer.filter(|_| allowed.role != Role::Public),
         };
         let right = Some(self.known.live.right(inputs));
-        let permit = Arc::new(Pass {
-            right,
-            proof: reached.proof,
-            place,
-        });
+        let permit = Arc::new(Pass::new(right, reached.proof, place));
         Outcome::Verdict(Verdict::Forward(Box::new(Order {
             upstream: reached.key,
             address: reached.address,
@@ -212,11 +208,7 @@ impl App {
             protocol: upstream_protocol(declared.protocol.unwrap_or_default()),
             set_cookie: None,
             meter: Arc::new(Tally::begin(&self.known, begin)),
-            permit: Arc::new(Pass {
-                right: None,
-                proof: reached.proof,
-                place,
-            }),
+            permit: Arc::new(Pass::new(None, reached.proof, place)),
         })))
     }
 

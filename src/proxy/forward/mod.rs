@@ -5,6 +5,7 @@ mod anyone;
 pub mod cookies;
 pub mod exchange;
 pub mod frames;
+mod h2c;
 pub mod pool;
 pub mod request;
 pub mod response;
@@ -12,6 +13,7 @@ pub mod tunnel;
 pub mod upstream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +22,7 @@ use self::exchange::{Exchange, Scratch};
 use self::pool::Pool;
 use self::request::Provenance;
 use self::upstream::Upstream;
-use crate::proxy::door::{Ended, Failure, Order};
+use crate::proxy::door::{Ended, Failure, Order, UpstreamProtocol};
 use crate::proxy::host::RequestHost;
 use crate::proxy::wire::{Blocks, Link, RequestHead, Violation};
 
@@ -33,6 +35,8 @@ pub struct Forward {
     pub pool: Pool,
     /// Memory for bytes on their way.
     pub blocks: Arc<Blocks>,
+    /// How long a WebSocket may be silent in both directions; none, for ever.
+    pub silent_stream: Option<Duration>,
 }
 
 /// One request that goes to a workspace.
@@ -74,6 +78,7 @@ impl Default for Forward {
         Self {
             pool: Pool::default(),
             blocks: Blocks::new(BLOCKS),
+            silent_stream: None,
         }
     }
 }
@@ -88,6 +93,9 @@ impl Forward {
         ended: &mut Ended,
     ) -> Outcome {
         let order = call.order;
+        if order.protocol == UpstreamProtocol::H2c && call.head.is_websocket() {
+            return Outcome::Failed(Failure::Broken("websocket_by_h2c"));
+        }
         scratch.begin(call);
         let kept = self.pool.take(&order.upstream, order.protocol);
         let mut upstream = match kept {
@@ -130,6 +138,12 @@ impl Forward {
     }
 
     async fn connect(&self, order: &Order, ended: &mut Ended) -> Result<Upstream, Failure> {
+        if order.protocol == UpstreamProtocol::H2c {
+            let shared = &self.pool.shared;
+            let (ticket, took) = shared.ticket(&order.upstream, order.address).await?;
+            ended.connect = took;
+            return Ok(Upstream::of_ticket(ticket, &self.blocks));
+        }
         let begin = tokio::time::Instant::now();
         let generation = self.pool.generation();
         let upstream =

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::h2c::connections::Connections;
 use super::upstream::Upstream;
 use crate::proxy::door::{UpstreamKey, UpstreamProtocol};
 
@@ -25,6 +26,8 @@ const SWEEP: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Pool {
     inner: Mutex<Inner>,
+    /// Connections of HTTP/2, which serve many requests at once.
+    pub(super) shared: Connections,
 }
 
 #[derive(Default)]
@@ -51,9 +54,9 @@ impl Pool {
         self.inner().generation
     }
 
-    /// How many wait.
+    /// How many wait, those of HTTP/2 that serve others meanwhile among them.
     pub fn len(&self) -> usize {
-        self.inner().count
+        self.inner().count + self.shared.count()
     }
 
     /// Whether none waits.
@@ -76,6 +79,9 @@ impl Pool {
 
     /// Takes one back after a response.
     pub fn give(&self, key: &UpstreamKey, protocol: UpstreamProtocol, upstream: Upstream) {
+        if upstream.is_single() {
+            return;
+        }
         let limit = upstream.kept_for.map_or(IDLE, |kept| kept.min(IDLE));
         let Some(limit) = limit.checked_sub(MARGIN) else {
             return;
@@ -90,6 +96,7 @@ impl Pool {
 
     /// Closes those of which this says so, and those of them that are in use when they come back.
     pub fn close(&self, is_closed: impl Fn(&UpstreamKey) -> bool) {
+        self.shared.close(&is_closed);
         let mut inner = self.inner();
         inner.generation += 1;
         inner.waiting.retain(|key, _| !is_closed(key));
@@ -99,6 +106,7 @@ impl Pool {
     /// Closes those that waited too long.
     pub fn sweep(&self) {
         let now = Instant::now();
+        self.shared.sweep(now);
         let mut inner = self.inner();
         inner.waiting.retain(|_, waiting| {
             waiting.retain(|waiting| waiting.until > now);
@@ -113,6 +121,7 @@ impl Pool {
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.sweep();
         }
+        self.shared.shut().await;
     }
 }
 

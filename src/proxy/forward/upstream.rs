@@ -14,7 +14,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-use super::anyone;
+use super::h2c::connections::Ticket;
+use super::{anyone, h2c};
 use crate::proxy::door::{Failure, UpstreamProtocol};
 use crate::proxy::wire::{Blocks, Buffer};
 
@@ -45,6 +46,8 @@ pub enum Stream {
     Plain(TcpStream),
     /// TLS with whoever answers.
     Tls(Box<TlsStream<TcpStream>>),
+    /// One request of a connection of HTTP/2.
+    H2c(Box<h2c::stream::Stream>),
 }
 
 impl Upstream {
@@ -71,6 +74,22 @@ impl Upstream {
         })
     }
 
+    /// One that serves a single request, of a connection that serves many.
+    pub(super) fn of_ticket(ticket: Ticket, blocks: &Arc<Blocks>) -> Self {
+        Self {
+            input: Buffer::new(blocks.clone()),
+            is_reused: ticket.is_reused,
+            stream: Stream::H2c(Box::new(h2c::stream::Stream::new(ticket))),
+            kept_for: None,
+            generation: 0,
+        }
+    }
+
+    /// Whether it is over with its first request.
+    pub fn is_single(&self) -> bool {
+        matches!(self.stream, Stream::H2c(_))
+    }
+
     /// Whether it still waits in silence. One that was closed, or speaks unasked, serves no further request.
     pub fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
@@ -78,13 +97,22 @@ impl Upstream {
     }
 }
 
-async fn open(address: SocketAddr, protocol: UpstreamProtocol) -> Result<Stream, Failure> {
-    let stream = TcpStream::connect(address).await;
+/// A connection in TCP.
+pub(super) async fn dial(address: SocketAddr) -> Result<TcpStream, Failure> {
+    let stream = match timeout(CONNECT, TcpStream::connect(address)).await {
+        Ok(stream) => stream,
+        Err(_) => return Err(Failure::Slow),
+    };
     let stream = stream.map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused => Failure::Refused,
         _ => Failure::Unreachable,
     })?;
     tune(&stream);
+    Ok(stream)
+}
+
+async fn open(address: SocketAddr, protocol: UpstreamProtocol) -> Result<Stream, Failure> {
+    let stream = dial(address).await?;
     match protocol {
         UpstreamProtocol::Http => Ok(Stream::Plain(stream)),
         UpstreamProtocol::Https => {
@@ -94,6 +122,7 @@ async fn open(address: SocketAddr, protocol: UpstreamProtocol) -> Result<Stream,
             let stream = stream.map_err(|_| Failure::Broken("tls"))?;
             Ok(Stream::Tls(Box::new(stream)))
         }
+        // Requests get theirs of a connection that is shared.
         UpstreamProtocol::H2c => Err(Failure::Broken("h2c")),
     }
 }
@@ -117,6 +146,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
+            Self::H2c(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
         }
     }
 }
@@ -130,6 +160,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+            Self::H2c(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
         }
     }
 
@@ -141,6 +172,10 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
+            Self::H2c(stream) => {
+                let first = slices.iter().find(|slice| !slice.is_empty());
+                Pin::new(stream.as_mut()).poll_write(cx, first.map_or(&[], |slice| slice))
+            }
         }
     }
 
@@ -152,6 +187,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+            Self::H2c(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
         }
     }
 
@@ -159,6 +195,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+            Self::H2c(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
     }
 }

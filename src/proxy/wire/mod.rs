@@ -9,6 +9,7 @@ pub mod grammar;
 pub mod link;
 pub mod request;
 pub mod response;
+pub mod trailers;
 pub mod violation;
 
 pub use buffer::{Blocks, Buffer};

@@ -1,10 +1,9 @@
 //! A response of HTTP/1, as one of HTTP/2.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::proxy::wire::ResponseHead;
-use crate::proxy::wire::fields::{Kind, split};
-use crate::proxy::wire::grammar::trimmed;
+use crate::proxy::wire::fields::Kind;
 
 /// The head. HTTP/2 has no switch: a WebSocket begins with 200.
 pub fn head(head: &ResponseHead) -> Option<Response<()>> {
@@ -31,19 +30,4 @@ pub fn head(head: &ResponseHead) -> Option<Response<()>> {
         }
     }
     Some(response)
-}
-
-/// Takes a line of trailers, with its end. The line that ends them is none.
-pub fn trailer(trailers: &mut HeaderMap, line: &[u8]) {
-    let Some(line) = line.strip_suffix(b"\r\n") else {
-        return;
-    };
-    let Ok((name, value)) = split(line) else {
-        return;
-    };
-    let name = HeaderName::from_bytes(name);
-    let value = HeaderValue::from_bytes(trimmed(value));
-    if let (Ok(name), Ok(value)) = (name, value) {
-        trailers.append(name, value);
-    }
 }

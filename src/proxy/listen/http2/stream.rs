@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{request, response};
 use crate::proxy::wire::fields::Scan;
 use crate::proxy::wire::framing::Chunk;
-use crate::proxy::wire::{Framing, ResponseHead};
+use crate::proxy::wire::{Framing, ResponseHead, trailers};
 
 /// Longest head of a response: the front wrote it, and read it strictly before.
 const LONGEST_HEAD: usize = 256 * 1024;
@@ -122,19 +122,13 @@ impl Stream {
         }
     }
 
-    fn body_ended(&mut self, trailers: Option<&HeaderMap>) {
+    fn body_ended(&mut self, came: Option<&HeaderMap>) {
         self.reading = Reading::Over;
         if !self.is_chunked {
             return;
         }
-        self.input.extend_from_slice(b"0\r\n");
-        for (name, value) in trailers.into_iter().flatten() {
-            self.input.extend_from_slice(name.as_str().as_bytes());
-            self.input.extend_from_slice(b": ");
-            self.input.extend_from_slice(value.as_bytes());
-            self.input.extend_from_slice(b"\r\n");
-        }
-        self.input.extend_from_slice(b"\r\n");
+        let none = HeaderMap::new();
+        trailers::put(&mut self.input, came.unwrap_or(&none));
     }
 
     /// Takes what is written up to the end of the head, and sends that on.
@@ -211,7 +205,7 @@ impl Stream {
             let data = Bytes::copy_from_slice(taken);
             send.send_data(data, is_over).map_err(broken)?;
         } else if was_trailer {
-            response::trailer(&mut self.trailers, taken);
+            trailers::take(&mut self.trailers, taken);
             if is_over {
                 end(send, std::mem::take(&mut self.trailers))?;
             }
@@ -262,7 +256,12 @@ impl AsyncRead for Stream {
             if this.is_shut || has_ended {
                 return Poll::Ready(Ok(()));
             }
-            ready!(this.poll_input(cx))?;
+            let polled = this.poll_input(cx);
+            if polled.is_pending() {
+                // It may be long until something comes.
+                this.input = Vec::new();
+            }
+            ready!(polled)?;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! HTTP/2 of clients: each request on its own, and nothing that HTTP/1 would not get.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use h2::client::{SendRequest, handshake};
@@ -15,8 +16,8 @@ use workstead::proxy::listen::certificates::Certificates;
 use super::kit::{App, HOST, Proxy, until, within};
 use super::tls::{Shown, options};
 
-struct Client {
-    send: SendRequest<Bytes>,
+pub struct Client {
+    pub send: SendRequest<Bytes>,
     _tasks: JoinSet<()>,
 }
 
@@ -39,17 +40,17 @@ impl Client {
     }
 }
 
-async fn start(app: &App) -> (Proxy, Client) {
+pub async fn start(app: SocketAddr) -> (Proxy, Client) {
     let shown = Shown::new("*.ws.example.com");
     let certificates = Arc::new(Certificates::default());
     certificates.set(std::slice::from_ref(&shown.certificate));
-    let proxy = Proxy::start_with(app.address, options(&certificates)).await;
+    let proxy = Proxy::start_with(app, options(&certificates)).await;
     let stream = shown.connect_by_h2(proxy.client().await.0, HOST).await;
     let client = Client::over(stream).await;
     (proxy, client)
 }
 
-fn request(method: &str, path: &str) -> http::request::Builder {
+pub fn request(method: &str, path: &str) -> http::request::Builder {
     Request::builder()
         .method(method)
         .uri(format!("https://{HOST}{path}"))
@@ -58,7 +59,7 @@ fn request(method: &str, path: &str) -> http::request::Builder {
 /// What the app gets of such a request, but for our own lines.
 const END: &str = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: alice.ws.example.com\r\n\r\n";
 
-async fn body_of(body: &mut h2::RecvStream) -> String {
+pub async fn body_of(body: &mut h2::RecvStream) -> String {
     let mut all = Vec::new();
     while let Some(data) = within(body.data()).await {
         let data = data.unwrap();
@@ -71,7 +72,7 @@ async fn body_of(body: &mut h2::RecvStream) -> String {
 #[tokio::test]
 async fn requests_of_one_connection_pass_at_once_each_on_its_own() {
     let app = App::start().await;
-    let (_proxy, mut client) = start(&app).await;
+    let (_proxy, mut client) = start(app.address).await;
     let get = request("GET", "/1?a=%2f")
         .header("cookie", "a=1")
         .header("cookie", "__Host-wsd=t");
@@ -113,7 +114,7 @@ async fn requests_of_one_connection_pass_at_once_each_on_its_own() {
 #[tokio::test]
 async fn bodies_and_trailers_pass_both_ways() {
     let app = App::start().await;
-    let (_proxy, mut client) = start(&app).await;
+    let (_proxy, mut client) = start(app.address).await;
     let post = request("POST", "/").body(()).unwrap();
     let (response, mut send) = client.send.send_request(post, false).unwrap();
     send.send_data(Bytes::from("hello"), false).unwrap();
@@ -145,7 +146,7 @@ async fn bodies_and_trailers_pass_both_ways() {
 #[tokio::test]
 async fn a_websocket_of_http_2_is_one_of_the_app() {
     let app = App::start().await;
-    let (proxy, mut client) = start(&app).await;
+    let (proxy, mut client) = start(app.address).await;
     client.may_connect().await;
     let mut connect = request("CONNECT", "/ws")
         .header("sec-websocket-version", "13")
@@ -184,7 +185,7 @@ async fn a_websocket_of_http_2_is_one_of_the_app() {
 #[tokio::test]
 async fn request_smuggling_what_http_1_would_not_get_nobody_gets() {
     let app = App::start().await;
-    let (proxy, mut client) = start(&app).await;
+    let (proxy, mut client) = start(app.address).await;
     let wrong = [
         request("GET", "/").header("host", "bob.ws.example.com"),
         request("TRACE", "/"),
@@ -243,7 +244,7 @@ async fn h2_coalescing_a_host_that_the_certificate_does_not_name_is_misdirected(
 #[tokio::test]
 async fn cookie_bomb_is_answered_on_http_2_too() {
     let app = App::start().await;
-    let (_proxy, mut client) = start(&app).await;
+    let (_proxy, mut client) = start(app.address).await;
     let mut bomb = request("GET", "/");
     for number in 0..30 {
         bomb = bomb.header("cookie", format!("c{number}={}", "x".repeat(4000)));
@@ -262,7 +263,7 @@ async fn cookie_bomb_is_answered_on_http_2_too() {
 #[tokio::test]
 async fn a_response_that_breaks_off_is_a_stream_that_does() {
     let app = App::start().await;
-    let (_proxy, mut client) = start(&app).await;
+    let (_proxy, mut client) = start(app.address).await;
     let get = request("GET", "/").body(()).unwrap();
     let (response, _) = client.send.send_request(get, true).unwrap();
     let mut upstream = app.accept().await;
@@ -279,7 +280,7 @@ async fn a_response_that_breaks_off_is_a_stream_that_does() {
 #[tokio::test]
 async fn resource_dos_a_request_that_is_given_up_is_over_at_the_app() {
     let app = App::start().await;
-    let (_proxy, mut client) = start(&app).await;
+    let (_proxy, mut client) = start(app.address).await;
     let get = request("GET", "/").body(()).unwrap();
     let (response, mut send) = client.send.send_request(get, true).unwrap();
     let mut upstream = app.accept().await;
@@ -292,7 +293,7 @@ async fn resource_dos_a_request_that_is_given_up_is_over_at_the_app() {
 #[tokio::test]
 async fn a_drain_lets_requests_finish_and_takes_no_more() {
     let app = App::start().await;
-    let (mut proxy, mut client) = start(&app).await;
+    let (mut proxy, mut client) = start(app.address).await;
     let get = Request::builder()
         .method(Method::GET)
         .uri(format!("https://{HOST}/"));

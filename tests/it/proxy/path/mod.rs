@@ -2,6 +2,7 @@
 //! keeps what it got.
 
 mod bodies;
+mod h2c;
 mod http2;
 mod kit;
 mod requests;
