@@ -140,7 +140,10 @@ async fn live(
         () = shutdown.cancelled() => return Ok(()),
         error = tasks.failed() => return Err(error),
     };
-    let forward = Arc::new(Forward::default());
+    let forward = Arc::new(Forward {
+        silent_stream: config.limits.silent_stream,
+        ..Forward::default()
+    });
     let (kept, end) = (forward.clone(), stop.clone());
     tasks.spawn("connections", async move { kept.pool.run(end).await });
     let learning = Learning {

@@ -20,6 +20,12 @@ use crate::proxy::wire::{Buffer, Deadline};
 const RESTART: &[u8] = &[0x88, 2, 0x03, 0xf4];
 /// The same to an app: clients mask, if with nothing.
 const RESTART_MASKED: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xf4];
+/// Close, "going away": nothing was said for too long.
+const AWAY: &[u8] = &[0x88, 2, 0x03, 0xe9];
+/// The same to an app.
+const AWAY_MASKED: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
+/// A longer silence than this has no limit.
+const LONGEST_SILENCE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a stream may go on of which one side has said its last.
 const HALF_CLOSED: Duration = Duration::from_secs(60);
 /// How long the other ends may take to hear that it ends.
@@ -35,6 +41,8 @@ pub struct Tunnel<S> {
     end: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Set when time is short.
     deadline: Option<Box<Deadline>>,
+    /// Set where silence has a limit. Bytes only move it: the runtime's wheel is touched once in that time.
+    silence: Option<Box<Silence>>,
     phase: Phase,
     // Held for as long as the stream lasts.
     _permit: Arc<dyn Permit>,
@@ -50,6 +58,12 @@ enum Phase {
     Finish,
     /// Both sides were told; what they still say is read and dropped, so that they hear it.
     Farewell,
+}
+
+/// How long nothing may come from either side.
+struct Silence {
+    limit: Duration,
+    deadline: Deadline,
 }
 
 /// One direction.
@@ -100,11 +114,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             permit_cut: Box::pin(permit.cut()),
             end: Box::pin(end.cancelled_owned()),
             deadline: None,
+            silence: None,
             phase: Phase::Copy,
             _permit: permit,
             meter,
             ended,
         }
+    }
+
+    /// Ends it when neither side has said anything for so long.
+    #[must_use]
+    pub fn ends_after_silence(mut self, limit: Option<Duration>) -> Self {
+        let limit = limit.filter(|limit| *limit < LONGEST_SILENCE);
+        self.silence = limit.map(|limit| {
+            let deadline = Deadline::after(limit);
+            Box::new(Silence { limit, deadline })
+        });
+        self
     }
 
     fn poll_copy(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -122,6 +148,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             }
             if up || down {
                 self.deadline = None;
+                if let Some(silence) = &mut self.silence {
+                    silence.deadline.set(silence.limit);
+                }
                 continue;
             }
             break;
@@ -133,6 +162,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             return deadline.poll_passed(cx).map(Ok);
         }
         Poll::Pending
+    }
+
+    fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.silence {
+            Some(silence) => silence.deadline.poll_passed(cx),
+            None => Poll::Pending,
+        }
     }
 
     /// Copies what is left of frames that have begun, and the last word after them.
@@ -169,7 +205,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             if self.end.as_mut().poll(cx).is_ready() {
                 (self.phase, self.deadline) = (Phase::Finish, None);
             } else {
-                return self.poll_copy(cx);
+                let copied = self.poll_copy(cx);
+                if copied.is_ready() || self.poll_silent(cx).is_pending() {
+                    return copied;
+                }
+                (self.up.farewell, self.down.farewell) = (AWAY_MASKED, AWAY);
+                (self.phase, self.deadline) = (Phase::Finish, None);
             }
         }
         if self.phase == Phase::Finish {

@@ -85,7 +85,8 @@ impl<D: Door> Front<D> {
                         ended,
                     } = *switched;
                     let (client, end) = ((link.stream, link.input), self.drain.end.clone());
-                    return Some(Tunnel::new(client, upstream, &order, ended, end));
+                    let tunnel = Tunnel::new(client, upstream, &order, ended, end);
+                    return Some(tunnel.ends_after_silence(self.forward.silent_stream));
                 }
             }
             is_first = false;

@@ -130,6 +130,10 @@ impl Proxy {
     }
 
     pub async fn start_with(app: SocketAddr, options: Options) -> Self {
+        Self::start_by(app, options, Forward::default()).await
+    }
+
+    pub async fn start_by(app: SocketAddr, options: Options, forward: Forward) -> Self {
         let door = Arc::new(Open {
             app,
             refused: Mutex::default(),
@@ -138,7 +142,7 @@ impl Proxy {
             set_cookie: Mutex::default(),
             protocol: Mutex::new(UpstreamProtocol::Http),
         });
-        let (forward, drain) = (Arc::new(Forward::default()), Drain::default());
+        let (forward, drain) = (Arc::new(forward), Drain::default());
         let site = Arc::new(site());
         let front = Front::new(door.clone(), forward.clone(), site, drain.clone());
         let socket = TcpListener::bind(local()).await.unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 use tokio::io::AsyncWriteExt;
+use workstead::proxy::forward::Forward;
 use workstead::proxy::listen::Options;
 use workstead::proxy::listen::limits::Limits;
 
@@ -152,6 +153,34 @@ async fn at_the_end_of_the_drain_a_websocket_is_told_so_between_two_frames() {
     upstream.expect(b"\x88\x82\0\0\0\0\x03\xf4").await;
     upstream.send(b"llo\x81\x01x").await;
     client.expect(b"llo\x88\x02\x03\xf4").await;
+    client.ends().await;
+    upstream.ends().await;
+}
+
+#[tokio::test]
+async fn a_websocket_that_says_nothing_for_too_long_is_told_that_it_ends() {
+    const LIMIT: Duration = Duration::from_millis(1500);
+    let app = App::start().await;
+    let forward = Forward {
+        silent_stream: Some(LIMIT),
+        ..Forward::default()
+    };
+    let proxy = Proxy::start_by(app.address, Options::default(), forward).await;
+    let (mut client, mut upstream) = switched(&app, &proxy).await;
+    // Either side keeps it open.
+    let mut spoken = tokio::time::Instant::now();
+    for _ in 0..3 {
+        tokio::time::sleep(LIMIT / 4).await;
+        client.send(TEXT).await;
+        upstream.expect(TEXT).await;
+        tokio::time::sleep(LIMIT / 4).await;
+        spoken = tokio::time::Instant::now();
+        upstream.send(b"\x81\x01x").await;
+        client.expect(b"\x81\x01x").await;
+    }
+    client.expect(b"\x88\x02\x03\xe9").await;
+    assert!(spoken.elapsed() >= LIMIT, "no earlier than after its limit");
+    upstream.expect(b"\x88\x82\0\0\0\0\x03\xe9").await;
     client.ends().await;
     upstream.ends().await;
 }
