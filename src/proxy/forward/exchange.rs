@@ -317,6 +317,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
     /// Notices that the client is gone. What it sends ahead of the response stays for the next request.
     fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         if self.link.input.is_full() {
+            // Nobody would notice that it left.
+            self.waits = true;
             return Ok(());
         }
         match self.link.input.poll_fill(&mut self.link.stream, cx) {
@@ -497,7 +499,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
             .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
         let is_one = protocols.next().is_none();
         drop(protocols);
-        if !(self.call.head.is_websocket() && is_websocket && is_one) {
+        // What of the request is not sent would be taken for frames.
+        if !(self.is_sent && self.call.head.is_websocket() && is_websocket && is_one) {
             return Err(self.broken(Failure::Broken("switch")));
         }
         self.stage = Stage::Switched;

@@ -48,6 +48,7 @@ async fn pass<S: AsyncRead + AsyncWrite + Unpin>(
     mut framing: Framing,
     mut keep: impl FnMut(&[u8]) -> bool,
 ) -> Result<(), BodyError> {
+    // For all of it: these are short, and whoever drips gets no longer.
     link.deadline.set(STALL);
     poll_fn(|cx| poll(link, &mut framing, &mut keep, cx)).await
 }
@@ -74,7 +75,7 @@ fn poll<S: AsyncRead + AsyncWrite + Unpin>(
             Ok(None) => {}
         }
         match link.input.poll_fill(&mut link.stream, cx) {
-            Poll::Ready(Ok(Fill::More(_))) => link.deadline.set(STALL),
+            Poll::Ready(Ok(Fill::More(_))) => {}
             Poll::Ready(Ok(Fill::Full)) => {
                 return Poll::Ready(Err(BodyError::Refused(Violation::TrailerLength)));
             }

@@ -105,6 +105,7 @@ impl<D: Door> Front<D> {
             return self.refuse(link, requests, Violation::HostGrammar).await;
         };
         let head = &requests.head;
+        let client = requests.peer.client_of(head);
         let mut request = Request {
             method: head.method(),
             target: head.target(),
@@ -113,7 +114,7 @@ impl<D: Door> Front<D> {
             is_websocket: head.is_websocket(),
             body_length: head.body_length(),
             body: &[],
-            client: &requests.peer.client,
+            client: &client,
         };
         let mut framing = head.framing();
         let mut body = Vec::new();

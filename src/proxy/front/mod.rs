@@ -10,6 +10,8 @@ mod linger;
 
 pub use head::HEAD as FIRST_HEAD;
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::proxy::door::{Client, Door};
 use crate::proxy::forward::Forward;
 use crate::proxy::host::Site;
+use crate::proxy::wire::RequestHead;
+use crate::proxy::wire::fields::Kind;
+use crate::proxy::wire::grammar::members;
 
 /// How many heads that are far too long are read at once, just to answer them.
 const BOMBS: usize = 16;
@@ -52,6 +57,30 @@ pub struct Peer {
     pub is_forwarder: bool,
     /// When it was opened: the first head has a limit from there.
     pub opened: Instant,
+}
+
+impl Peer {
+    /// Who asks: the other end, or whom a proxy before us names. The last address in the list is the one that it saw
+    /// itself; what stands before is anybody's word.
+    fn client_of(&self, head: &RequestHead) -> Cow<'_, Client> {
+        let lines = head.lines();
+        let is_list = |name: &[u8]| name.eq_ignore_ascii_case(b"x-forwarded-for");
+        let lists = lines
+            .fields()
+            .iter()
+            .filter(|field| field.kind == Kind::Claim && is_list(lines.name(**field)));
+        let last = lists.last().filter(|_| self.is_forwarder);
+        let address = last
+            .and_then(|field| members(lines.value(*field)).last())
+            .and_then(|address| std::str::from_utf8(address).ok()?.parse::<IpAddr>().ok());
+        match address {
+            Some(address) => Cow::Owned(Client {
+                address: address.to_canonical(),
+                ..self.client.clone()
+            }),
+            None => Cow::Borrowed(&self.client),
+        }
+    }
 }
 
 /// Which hosts a connection was opened for: any other gets 421.
@@ -117,6 +146,39 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[rstest]
+    #[case::unknown(false, "X-Forwarded-For: 198.51.100.1", "192.0.2.7")]
+    #[case::none(true, "X: y", "192.0.2.7")]
+    #[case::last(true, "X-Forwarded-For: 203.0.113.9, 198.51.100.1", "198.51.100.1")]
+    #[case::last_line(
+        true,
+        "X-Forwarded-For: 203.0.113.9\r\nx-forwarded-for: 2001:db8::1",
+        "2001:db8::1"
+    )]
+    #[case::no_address(true, "X-Forwarded-For: 203.0.113.9, unknown", "192.0.2.7")]
+    #[case::ambiguous(true, "X_Forwarded_For: 198.51.100.1", "192.0.2.7")]
+    fn host_confusion_only_a_known_proxy_says_who_asks_and_only_what_it_saw(
+        #[case] is_forwarder: bool,
+        #[case] line: &str,
+        #[case] expected: &str,
+    ) {
+        let peer = Peer {
+            client: Client {
+                address: "192.0.2.7".parse().unwrap(),
+                is_tls: true,
+                is_insecure_local: false,
+                version: "1.1",
+            },
+            hosts: Hosts::Any,
+            is_forwarder,
+            opened: Instant::now(),
+        };
+        let mut head = RequestHead::default();
+        head.read(format!("GET / HTTP/1.1\r\nHost: a.test\r\n{line}\r\n\r\n").as_bytes())
+            .unwrap();
+        assert_eq!(peer.client_of(&head).address.to_string(), expected);
+    }
 
     #[rstest]
     #[case("alice.ws.example.com", true)]

@@ -124,7 +124,15 @@ impl<D: Door> Listener<D> {
             is_insecure_local: self.options.is_insecure_local,
             version: "1.1",
         };
-        let place = match self.places.take(address) {
+        // A balancer has as many as its clients together: theirs are counted once it has said who they are.
+        let speaks_for_others = is_among(&self.options.proxy_protocol_from, address);
+        let taken = self.places.take().and_then(|mut place| {
+            if !speaks_for_others {
+                place.is_of(address)?;
+            }
+            Ok(place)
+        });
+        let mut place = match taken {
             Ok(place) => place,
             Err(rule) => return self.door.refused(&client, rule),
         };
@@ -137,12 +145,38 @@ impl<D: Door> Listener<D> {
             is_forwarder: is_among(&options.trusted_forwarders, address),
             opened: Instant::now(),
         };
+        let door = self.door.clone();
         let connection = async move {
-            serve(front, drain, options, stream, peer).await;
+            if !speaks_for_others {
+                serve(front, drain, options, stream, peer).await;
+            } else if let Some((stream, peer)) = Box::pin(introduced(stream, peer)).await {
+                match place.is_of(peer.client.address) {
+                    Ok(()) => serve(front, drain, options, stream, peer).await,
+                    Err(rule) => door.refused(&peer.client, rule),
+                }
+            }
             drop(place);
         };
         tasks.spawn(connection.instrument(info_span!("connection")));
     }
+}
+
+/// Reads what a balancer says of its client.
+async fn introduced(mut stream: TcpStream, mut peer: Peer) -> Option<(TcpStream, Peer)> {
+    let deadline = peer.opened + FIRST_HEAD;
+    match timeout_at(deadline, forwarded_address::read(&mut stream)).await {
+        Ok(Ok(Some(address))) => peer.client.address = address,
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => {
+            debug!(%error, "a connection ended before it began");
+            return None;
+        }
+        Err(_) => {
+            debug!("a connection ended before it began");
+            return None;
+        }
+    }
+    Some((stream, peer))
 }
 
 /// From the first byte to the last. What is there before HTTP is boxed: it is over when a long stream begins.
@@ -150,19 +184,10 @@ async fn serve<D: Door>(
     front: Arc<Front<D>>,
     drain: Drain,
     options: Arc<Options>,
-    mut stream: TcpStream,
+    stream: TcpStream,
     mut peer: Peer,
 ) {
     let deadline = peer.opened + FIRST_HEAD;
-    if is_among(&options.proxy_protocol_from, peer.client.address) {
-        let read = Box::pin(timeout_at(deadline, forwarded_address::read(&mut stream)));
-        match read.await {
-            Ok(Ok(Some(address))) => peer.client.address = address,
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => return debug!(%error, "a connection ended before it began"),
-            Err(_) => return debug!("a connection ended before it began"),
-        }
-    }
     let Some(tls) = options.tls.clone() else {
         return front.serve(stream, peer).await;
     };

@@ -111,11 +111,13 @@ async fn accept<D, S>(
             }
             Ok(Some(Err(error))) => return debug!(%error, "an HTTP/2 connection broke"),
             Ok(None) => return,
-            Err(_) if tasks.is_empty() && !is_ending => {
+            Err(_) if !tasks.is_empty() => {}
+            // It was told to end, and does not.
+            Err(_) if is_ending => return debug!("an HTTP/2 connection did not end in time"),
+            Err(_) => {
                 is_ending = true;
                 connection.graceful_shutdown();
             }
-            Err(_) => {}
         }
     }
 }

@@ -13,6 +13,7 @@ use workstead::model::net::Cidr;
 use workstead::proxy::door::UpstreamProtocol;
 use workstead::proxy::listen::Options;
 use workstead::proxy::listen::certificates::{Certificate, Certificates};
+use workstead::proxy::listen::limits::Limits;
 use workstead::proxy::listen::tls::Tls;
 
 use super::kit::{App, HOST, Proxy, Raw, request, within};
@@ -241,6 +242,33 @@ async fn a_balancer_says_who_is_behind_it_and_must() {
     let mut client = proxy.client().await;
     client.try_send(request("GET / HTTP/1.1", "")).await;
     client.ends().await;
+}
+
+#[tokio::test]
+async fn resource_dos_clients_of_a_balancer_are_counted_one_by_one() {
+    let app = App::start().await;
+    let options = Options {
+        proxy_protocol_from: vec![Cidr::parse("127.0.0.0/8").unwrap()],
+        limits: Limits {
+            connections: 9,
+            per_address: 1,
+        },
+        ..Options::default()
+    };
+    let proxy = Proxy::start_with(app.address, options).await;
+    let introduced = |address: &str| {
+        let line = format!("PROXY TCP4 {address} 10.0.0.1 56324 443\r\n");
+        line + &request("GET /.workstead-proxy/no HTTP/1.1", "")
+    };
+    let (mut first, mut other) = (proxy.client().await, proxy.client().await);
+    for (client, address) in [(&mut first, "192.0.2.7"), (&mut other, "192.0.2.8")] {
+        client.send(introduced(address)).await;
+        assert!(client.head().await.starts_with("HTTP/1.1 401 "));
+    }
+    let mut second = proxy.client().await;
+    second.try_send(introduced("192.0.2.7")).await;
+    second.ends().await;
+    assert_eq!(proxy.refused(), ["connections_per_address"]);
 }
 
 #[tokio::test]
