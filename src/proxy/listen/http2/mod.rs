@@ -13,6 +13,7 @@ use h2::server::{Builder, Connection, SendResponse};
 use http::Request;
 use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +29,8 @@ const STREAMS: u32 = 128;
 const STREAMS_AND_RESETS: usize = 2 * STREAMS as usize;
 /// Longest head, unpacked. Far more than an ordinary one, so that cookies that are too long get their answer.
 const LONGEST_HEAD: u32 = 352 * 1024;
+/// How much the heads of one connection take together, in KiB. Packed, a client sends a long one in a few bytes.
+const HEADS: usize = 1024;
 /// What a client may send ahead of a request that nobody reads.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same, of a whole connection.
@@ -91,6 +94,7 @@ async fn accept<D, S>(
     D: Door,
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let heads = Arc::new(Semaphore::new(HEADS));
     let mut is_ending = false;
     loop {
         let accepted = tokio::select! {
@@ -107,7 +111,7 @@ async fn accept<D, S>(
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                     continue;
                 }
-                begin(tasks, front.clone(), request, respond, &peer);
+                begin(tasks, front.clone(), request, respond, &peer, &heads);
             }
             Ok(Some(Err(error))) => return debug!(%error, "an HTTP/2 connection broke"),
             Ok(None) => return,
@@ -128,6 +132,7 @@ fn begin<D: Door>(
     request: Request<h2::RecvStream>,
     respond: SendResponse<Bytes>,
     peer: &Peer,
+    heads: &Arc<Semaphore>,
 ) {
     let peer = Peer {
         client: peer.client.clone(),
@@ -135,7 +140,9 @@ fn begin<D: Door>(
         is_forwarder: peer.is_forwarder,
         opened: Instant::now(),
     };
-    let stream = Stream::new(request, respond);
+    let Some(stream) = Stream::new(request, respond, heads) else {
+        return;
+    };
     let serve = async move { front.serve(stream, peer).await };
     tasks.spawn(serve.instrument(info_span!("stream")));
 }

@@ -3,6 +3,7 @@
 
 use std::io::{self, ErrorKind, Write as _};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use h2::server::SendResponse;
@@ -10,6 +11,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Method, Request};
 use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{request, response};
 use crate::proxy::wire::fields::Scan;
@@ -18,6 +20,9 @@ use crate::proxy::wire::{Framing, ResponseHead, trailers};
 
 /// Longest head of a response: the front wrote it, and read it strictly before.
 const LONGEST_HEAD: usize = 256 * 1024;
+
+/// More than a frame takes: memory of a long head.
+const LARGE: usize = 20 * 1024;
 
 /// A request of HTTP/2.
 pub struct Stream {
@@ -37,6 +42,8 @@ pub struct Stream {
     scan: Scan,
     trailers: HeaderMap,
     is_shut: bool,
+    /// Its share of what heads of this connection may take.
+    _room: OwnedSemaphorePermit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,12 +61,21 @@ enum Writing {
 }
 
 impl Stream {
-    /// Of what was accepted.
-    pub fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Self {
+    /// Of what was accepted, unless the heads of its connection take too much: then it is to come again.
+    pub fn new(
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+        heads: &Arc<Semaphore>,
+    ) -> Option<Self> {
         let has_body = !request.body().is_end_stream();
         let written = request::write(&request, has_body);
+        let kibibytes = u32::try_from(written.head.len().div_ceil(1024)).unwrap_or(u32::MAX);
+        let Ok(room) = heads.clone().try_acquire_many_owned(kibibytes) else {
+            respond.send_reset(Reason::REFUSED_STREAM);
+            return None;
+        };
         let (parts, body) = request.into_parts();
-        Self {
+        Some(Self {
             method: parts.method,
             is_websocket: written.is_websocket,
             is_chunked: written.is_chunked,
@@ -78,7 +94,8 @@ impl Stream {
             scan: Scan::default(),
             trailers: HeaderMap::new(),
             is_shut: false,
-        }
+            _room: room,
+        })
     }
 
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -250,6 +267,9 @@ impl AsyncRead for Stream {
                 let count = rest.len().min(buffer.remaining());
                 buffer.put_slice(rest.get(..count).unwrap_or_default());
                 this.taken += count;
+                if this.taken == this.input.len() && this.input.capacity() > LARGE {
+                    (this.input, this.taken) = (Vec::new(), 0);
+                }
                 return Poll::Ready(Ok(()));
             }
             let has_ended = this.is_websocket && this.reading == Reading::Over;

@@ -261,6 +261,55 @@ async fn cookie_bomb_is_answered_on_http_2_too() {
 }
 
 #[tokio::test]
+async fn resource_dos_long_heads_in_a_few_bytes_have_a_limit_together() {
+    let app = App::start().await;
+    let (_proxy, mut client) = start(app.address).await;
+    let cookie = "x".repeat(3000);
+    let long = |path: &str| {
+        let crumbs = (0..20).fold(request("GET", path), |request, _| {
+            request.header("cookie", cookie.as_str())
+        });
+        crumbs.body(()).unwrap()
+    };
+    let mut waiting = Vec::new();
+    let mut refused = 0;
+    for _ in 0..30 {
+        let asked = long("/.workstead-proxy/never");
+        let (response, _) = client.send.send_request(asked, true).unwrap();
+        waiting.push(response);
+    }
+    // The next one finds no room: it is to come again.
+    let (response, _) = client
+        .send
+        .send_request(long("/.workstead-proxy/no"), true)
+        .unwrap();
+    let error = within(response).await.unwrap_err();
+    assert_eq!(error.reason(), Some(h2::Reason::REFUSED_STREAM));
+    for response in &mut waiting {
+        if let std::task::Poll::Ready(answer) = futures::poll!(response) {
+            assert_eq!(
+                answer.unwrap_err().reason(),
+                Some(h2::Reason::REFUSED_STREAM)
+            );
+            refused += 1;
+        }
+    }
+    assert!((10..20).contains(&refused), "{refused}");
+    // Those that are given up leave their room to others.
+    drop(waiting);
+    let answered = async {
+        loop {
+            let asked = long("/.workstead-proxy/no");
+            let (response, _) = client.send.send_request(asked, true).unwrap();
+            if let Ok(answer) = response.await {
+                return answer.status();
+            }
+        }
+    };
+    assert_eq!(within(answered).await, 401);
+}
+
+#[tokio::test]
 async fn a_response_that_breaks_off_is_a_stream_that_does() {
     let app = App::start().await;
     let (_proxy, mut client) = start(app.address).await;

@@ -35,6 +35,7 @@ pub struct Open {
     pub cut: CancellationToken,
     pub set_cookie: Mutex<Option<HeaderValue>>,
     pub protocol: Mutex<UpstreamProtocol>,
+    permits: Arc<()>,
 }
 
 /// What was counted.
@@ -45,7 +46,10 @@ pub struct Counts {
     pub ended: Mutex<Vec<Ended>>,
 }
 
-struct Cut(CancellationToken);
+struct Cut(
+    CancellationToken,
+    #[expect(dead_code, reason = "held, to be counted")] Arc<()>,
+);
 
 impl Permit for Cut {
     fn cut(&self) -> WaitForCancellationFutureOwned {
@@ -93,7 +97,7 @@ impl Door for Open {
             address: self.app,
             protocol: *self.protocol.lock().unwrap(),
             set_cookie: self.set_cookie.lock().unwrap().clone(),
-            permit: Arc::new(Cut(self.cut.clone())),
+            permit: Arc::new(Cut(self.cut.clone(), self.permits.clone())),
             meter: self.meter.clone(),
         }))
     }
@@ -141,6 +145,7 @@ impl Proxy {
             cut: CancellationToken::new(),
             set_cookie: Mutex::default(),
             protocol: Mutex::new(UpstreamProtocol::Http),
+            permits: Arc::default(),
         });
         let (forward, drain) = (Arc::new(forward), Drain::default());
         let site = Arc::new(site());
@@ -167,6 +172,11 @@ impl Proxy {
 
     pub async fn client(&self) -> Raw {
         Raw(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// How many rights of requests are held.
+    pub fn permits(&self) -> usize {
+        Arc::strong_count(&self.door.permits) - 1
     }
 
     pub fn refused(&self) -> Vec<&'static str> {

@@ -158,6 +158,56 @@ async fn at_the_end_of_the_drain_a_websocket_is_told_so_between_two_frames() {
 }
 
 #[tokio::test]
+async fn resource_dos_a_place_is_free_again_however_a_request_ends() {
+    let app = App::start().await;
+    let proxy = Proxy::start(app.address).await;
+    // Whole; the connection stays.
+    let mut whole = proxy.client().await;
+    whole.send(request("GET / HTTP/1.1", "")).await;
+    let mut upstream = app.accept().await;
+    upstream.head().await;
+    assert_eq!(proxy.permits(), 1);
+    upstream
+        .send("HTTP/1.1 204 No\r\nConnection: close\r\n\r\n")
+        .await;
+    whole.head().await;
+    until(|| proxy.permits() == 0).await;
+    // The client leaves in the middle of its body.
+    let mut client = proxy.client().await;
+    let head = request("POST / HTTP/1.1", "Content-Length: 9\r\n");
+    client.send(head + "half").await;
+    app.accept().await.head().await;
+    assert_eq!(proxy.permits(), 1);
+    drop(client);
+    until(|| proxy.permits() == 0).await;
+    // The app breaks off in the middle of its response.
+    let mut client = proxy.client().await;
+    client.send(request("GET / HTTP/1.1", "")).await;
+    let mut upstream = app.accept().await;
+    upstream.head().await;
+    upstream
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        .await;
+    drop(upstream);
+    client.rest().await;
+    until(|| proxy.permits() == 0).await;
+    // A WebSocket, by either side.
+    for is_client in [true, false] {
+        let (client, upstream) = switched(&app, &proxy).await;
+        assert_eq!(proxy.permits(), 1);
+        let (mut left, gone) = if is_client {
+            (upstream, client)
+        } else {
+            (client, upstream)
+        };
+        drop(gone);
+        left.ends().await;
+        drop(left);
+        until(|| proxy.permits() == 0).await;
+    }
+}
+
+#[tokio::test]
 async fn a_websocket_that_says_nothing_for_too_long_is_told_that_it_ends() {
     const LIMIT: Duration = Duration::from_millis(1500);
     let app = App::start().await;
