@@ -11,8 +11,8 @@ include tests/e2e/cluster/cluster.mk
 help: ## List the verbs
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-up: ## Start a cluster with Workstead, a Git server and the examples
-	tests/e2e/cluster/up
+up: ## Start a cluster with Workstead, a Git server and the examples; OIDC=1: TLS and an identity provider
+	tests/e2e/cluster/up $(oidc)
 
 down: ## Stop what `make up` started; PURGE=1 deletes its data too
 	tests/e2e/cluster/down $(purge)

@@ -8,6 +8,10 @@ CLUSTER_NAME = $(or $(NAME),workstead)
 unclear = $(filter-out 1 yes true 0 no false,$(PURGE))$(word 2,$(PURGE))
 purge = $(if $(unclear),$(error PURGE=$(PURGE) is neither a yes (1, yes, true) nor a no (0, no, false): nothing was done))$(if $(filter 1 yes true,$(PURGE)),--purge)
 
+# OIDC is no word for anything else.
+unclear_oidc = $(filter-out 1 yes true 0 no false,$(OIDC))$(word 2,$(OIDC))
+oidc = $(if $(unclear_oidc),$(error OIDC=$(OIDC) is neither a yes (1, yes, true) nor a no (0, no, false)))$(if $(filter 1 yes true,$(OIDC)),--oidc)
+
 cluster: deps ## Start a one-node Kubernetes on this machine, without Workstead
 	tests/e2e/cluster/cluster up $(CLUSTER_NAME)
 

@@ -18,7 +18,8 @@ API_GUEST_PORT=6443
 # Where a Service of type NodePort has to listen for the proxy's ports of the machine to reach it.
 PROXY_TLS_GUEST_PORT=30443
 PROXY_PLAIN_GUEST_PORT=30800
-GIT_GUEST_PORT=30418 # and for the Git server of the examples
+PROVIDER_GUEST_PORT=30444 # and for the identity provider of OIDC=1
+GIT_GUEST_PORT=30418 # the Git server of the examples
 
 CNI_BIN=/usr/lib/cni # Debian's containernetworking-plugins
 

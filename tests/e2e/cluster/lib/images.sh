@@ -2,7 +2,7 @@
 # under the digest of what went into it.
 # shellcheck shell=bash
 
-IMAGES=(pause workstead tools workspace-debian workspace-musl workspace-tiny editor-vscode editor-terminal git-server)
+IMAGES=(pause workstead tools workspace-debian workspace-musl workspace-tiny editor-vscode editor-terminal git-server provider)
 DEBIAN_SUITE=bookworm
 DEBIAN_PACKAGES=bash,busybox-static,ca-certificates,curl,git,less,lighttpd,openssl,procps
 
@@ -62,6 +62,10 @@ image_inputs() {
     editor-vscode) files+=(/bin/busybox "$CLUSTER_DIR"/images/editor-vscode/*) ;;
     workspace-musl) files+=(/bin/busybox "$CLUSTER_DIR"/images/{workspace-musl,tools}/build.sh) ;;
     git-server) files+=("$CLUSTER_DIR"/images/git-server/* "$CLUSTER_DIR"/images/tools/build.sh) ;;
+    provider)
+      mapfile -t files < <(npm_inputs "$CLUSTER_DIR/../provider")
+      files+=("$CLUSTER_DIR"/../provider/*.mjs "$CLUSTER_DIR"/images/editor-vscode/build.sh)
+      ;;
     workstead) workstead_binaries && files+=("$WORKSTEAD_BIN" "$SUPERVISOR_BIN") ;;
     tools)
       binaries_prepare

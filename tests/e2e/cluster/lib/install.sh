@@ -60,6 +60,10 @@ install_images() {
 # elsewhere kubectl port-forward brings it here. Streams of who works there end soon when it is replaced.
 proxy_settings() {
   PROXY=(--set proxy.enabled=true --set "proxy.replicas=${PROXY_REPLICAS:-1}" --set proxy.drain.lagSeconds=1 --set proxy.drain.limitSeconds=10)
+  if [ -n "${OIDC:-}" ]; then
+    oidc_settings
+    return 0
+  fi
   PROXY+=(--set "proxy.local.domain=$LOCAL_DOMAIN" --set "proxy.local.port=${PROXY_PLAIN_PORT:-8000}")
   [ -n "$FOREIGN" ] || PROXY+=(--set proxy.local.service.type=NodePort --set "proxy.local.service.nodePort=$PROXY_PLAIN_GUEST_PORT")
 }
@@ -287,7 +291,7 @@ Then three things to try:
 
 $down stops it all and keeps the data; $down $purge deletes it.
 TEXT
-  [ -z "$EDITOR_OPEN" ] || show_links
+  [ -z "$EDITOR_OPEN" ] || if [ -n "$OIDC" ]; then show_sign_in; else show_links; fi
 }
 
 # show_links: the last line is the way into VS Code.

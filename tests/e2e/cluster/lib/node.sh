@@ -70,7 +70,7 @@ port_choose() {
 
 # ports_load: the ports of the machine that lead into the node, chosen once and kept.
 ports_load() {
-  API_PORT='' PROXY_TLS_PORT='' PROXY_PLAIN_PORT='' GIT_PORT=''
+  API_PORT='' PROXY_TLS_PORT='' PROXY_PLAIN_PORT='' GIT_PORT='' PROVIDER_PORT=''
   # shellcheck source=/dev/null
   [ ! -s "$STATE/ports" ] || . "$STATE/ports"
 }
@@ -79,7 +79,7 @@ ports_choose() {
   local name had any=0
   ports_load
   [ "$CLUSTER" = workstead ] || any=$((RANDOM % 10000 + 20000))
-  for name in API_PORT:6443 PROXY_TLS_PORT:8443 PROXY_PLAIN_PORT:8000 GIT_PORT:8418; do
+  for name in API_PORT:6443 PROXY_TLS_PORT:8443 PROXY_PLAIN_PORT:8000 GIT_PORT:8418 PROVIDER_PORT:8444; do
     local variable=${name%:*} preferred=${name#*:}
     [ "$any" -eq 0 ] || preferred=$((any++))
     had=${!variable}
@@ -89,7 +89,7 @@ ports_choose() {
     fi
     printf -v "$variable" '%s' "$(port_choose "$preferred")"
     printf '%s=%s\n' API_PORT "$API_PORT" PROXY_TLS_PORT "$PROXY_TLS_PORT" PROXY_PLAIN_PORT "$PROXY_PLAIN_PORT" \
-      GIT_PORT "$GIT_PORT" |
+      GIT_PORT "$GIT_PORT" PROVIDER_PORT "$PROVIDER_PORT" |
       grep -v '=$' >"$STATE/ports.part"
     mv "$STATE/ports.part" "$STATE/ports"
   done
@@ -111,7 +111,7 @@ slirp_forward() {
 # forwards_load: lines of `HOST GUEST` that the user asked for beside the ports of the cluster itself.
 forwards_load() {
   printf '%s %s\n' "$API_PORT" "$API_GUEST_PORT" "$PROXY_TLS_PORT" "$PROXY_TLS_GUEST_PORT" \
-    "$PROXY_PLAIN_PORT" "$PROXY_PLAIN_GUEST_PORT" "$GIT_PORT" "$GIT_GUEST_PORT"
+    "$PROXY_PLAIN_PORT" "$PROXY_PLAIN_GUEST_PORT" "$GIT_PORT" "$GIT_GUEST_PORT" "$PROVIDER_PORT" "$PROVIDER_GUEST_PORT"
   [ ! -s "$STATE/forwards" ] || cat "$STATE/forwards"
 }
 
