@@ -1,40 +1,15 @@
 // vscode.cjs begin|again URL: a person who works in VS Code in the browser, and who comes back to it. Fails with a picture.
 "use strict";
 const { chromium } = require("playwright-core");
+const { command, file, inTerminal, openFile } = require("./editor.cjs");
 
 const [part, url] = process.argv.slice(2);
 const LINE = "written in the browser";
 const PATIENCE = 60_000;
 
-// A file of the explorer.
-const file = (page, name) => page.locator(".explorer-folders-view").getByRole("treeitem", { name, exact: true });
-
 async function open(page) {
   await page.goto(url);
   await file(page, "README").waitFor();
-}
-
-async function openFile(page, name) {
-  await file(page, name).dblclick();
-  await page.locator(".tab.active").filter({ hasText: name }).waitFor();
-  await page.locator(".editor-instance .monaco-editor .view-line").first().waitFor();
-}
-
-async function command(page, name) {
-  await page.keyboard.press("F1");
-  const input = page.locator(".quick-input-widget input");
-  await input.waitFor();
-  await input.fill(`>${name}`);
-  await page.locator(".quick-input-list .monaco-list-row").filter({ hasText: name }).first().waitFor();
-  await page.keyboard.press("Enter");
-  await input.waitFor({ state: "hidden" });
-}
-
-async function inTerminal(page, line) {
-  await page.keyboard.press("Control+Backquote");
-  await page.locator(".terminal-wrapper.active .xterm-screen").first().waitFor();
-  await page.locator(".terminal-wrapper.active textarea").focus();
-  await page.keyboard.type(`${line}\n`);
 }
 
 async function begin(page) {

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import https from 'node:https';
 import path from 'node:path';
 import { makeProvider } from './setup.mjs';
-import { signInPage } from './page.mjs';
+import { HEADERS, errorPage, signInPage, signOutPage, signedOutPage } from './page.mjs';
 
 const SIGN_IN = '/sign-in/';
 // A form of two short fields.
@@ -19,10 +19,24 @@ const settings = JSON.parse(read('settings.json'));
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const jwks = { keys: [{ ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'ES256' }] };
 
+// The pages that the library brings fetch letters from elsewhere.
+function answerWith(context, html) {
+  context.set(HEADERS);
+  context.body = html;
+}
+
 const provider = makeProvider(settings.issuer, settings, {
   jwks,
   cookies: { keys: [randomBytes(32).toString('hex')] },
-  features: { devInteractions: { enabled: false } },
+  features: {
+    devInteractions: { enabled: false },
+    rpInitiatedLogout: {
+      enabled: true,
+      logoutSource: (context, form) => answerWith(context, signOutPage(form)),
+      postLogoutSuccessSource: (context) => answerWith(context, signedOutPage()),
+    },
+  },
+  renderError: (context, out) => answerWith(context, errorPage(out)),
   interactions: { url: (_, interaction) => `${SIGN_IN}${interaction.uid}` },
 });
 
@@ -40,14 +54,8 @@ async function formOf(request) {
 }
 
 function show(response, status, wrong) {
-  const { html, policy } = signInPage(Object.values(settings.accounts).map(({ email }) => email), wrong);
-  response.writeHead(status, {
-    'Content-Type': 'text/html; charset=utf-8',
-    'Cache-Control': 'no-store',
-    'Content-Security-Policy': policy,
-    'Referrer-Policy': 'no-referrer',
-  });
-  response.end(html);
+  response.writeHead(status, HEADERS);
+  response.end(signInPage(Object.values(settings.accounts).map(({ email }) => email), wrong));
 }
 
 // The form of an attempt to sign in, which the library knows by a cookie.
