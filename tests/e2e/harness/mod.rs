@@ -1,5 +1,6 @@
 //! What the tests of this binary share: the cluster, repositories in it, and waiting.
 
+mod browser;
 mod cluster;
 mod forward;
 mod guarded;
@@ -7,6 +8,7 @@ mod node;
 mod person;
 mod repository;
 
+pub(crate) use browser::Scene;
 pub(crate) use cluster::{Cluster, INSTALLATION, Outcome, condition};
 pub(crate) use forward::{forward, forward_to};
 pub(crate) use guarded::{Guarded, TEXT, USER, Way, stray_key};

@@ -26,7 +26,7 @@ const OPEN: &str = "open";
 /// Whose workspaces these are.
 pub(crate) const OWNER: &str = "kim@example.com";
 
-fn status(workspace: &Workspace) -> &WorkspaceStatus {
+pub(crate) fn status(workspace: &Workspace) -> &WorkspaceStatus {
     static NONE: std::sync::LazyLock<WorkspaceStatus> =
         std::sync::LazyLock::new(WorkspaceStatus::default);
     workspace.status.as_ref().unwrap_or(&NONE)
@@ -132,7 +132,7 @@ impl<'a> Room<'a> {
     }
 
     /// Runs a script, which has to succeed, in a workspace that has a shell.
-    fn exec(&self, name: &str, script: &str) -> String {
+    pub(crate) fn exec(&self, name: &str, script: &str) -> String {
         self.run(name, &["sh", "-c", script], "").success()
     }
 
@@ -153,7 +153,7 @@ impl<'a> Room<'a> {
     }
 }
 
-fn project(name: &str, url: &str) -> Value {
+pub(crate) fn project(name: &str, url: &str) -> Value {
     json!({"name": name, "git": {"url": url}})
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{LIMIT, class, link};
+use super::{LIMIT, address, class, link};
 use crate::harness::{Cluster, Page, Person, musl_image, skipped};
 use crate::inside::{OWNER, Room, has, is_ready};
 
@@ -49,13 +49,6 @@ impl<'a> Terminals<'a> {
 
 fn is_terminal(page: &Page) -> bool {
     page.status == 200 && page.body.contains("ttyd")
-}
-
-/// The address of a workspace, beside a link to it.
-fn address(link: &str, name: &str) -> String {
-    let rest = link.strip_prefix("http://auth.").unwrap();
-    let authority = rest.split('/').next().unwrap();
-    format!("http://{name}.{authority}/")
 }
 
 fn origin(address: &str) -> &str {

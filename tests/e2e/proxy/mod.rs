@@ -1,6 +1,9 @@
 //! The way in: links, the editor behind them, and who is kept out.
 
 mod access;
+mod browser;
+mod entrance;
+mod layouts;
 
 use std::process::Child;
 use std::sync::OnceLock;
@@ -23,10 +26,28 @@ fn class(room: &Room<'_>) -> Option<Value> {
 
 /// A login link of a workspace, for its owner.
 fn link(cluster: &Cluster, namespace: &str, name: &str) -> String {
-    let made = cluster.workstead(&["open", name, "-n", namespace, "--print"]);
-    let link = made.success().trim().to_owned();
+    opened(cluster, &["open", name, "-n", namespace, "--print"])
+}
+
+/// A login link of a workspace, for somebody else.
+fn link_for(cluster: &Cluster, namespace: &str, name: &str, user: &str) -> String {
+    opened(
+        cluster,
+        &["open", name, "-n", namespace, "--as", user, "--print"],
+    )
+}
+
+fn opened(cluster: &Cluster, command: &[&str]) -> String {
+    let link = cluster.workstead(command).success().trim().to_owned();
     bring_here(cluster, &link);
     link
+}
+
+/// The address of a workspace, beside a link to it.
+fn address(link: &str, name: &str) -> String {
+    let rest = link.strip_prefix("http://auth.").unwrap();
+    let authority = rest.split('/').next().unwrap();
+    format!("http://{name}.{authority}/")
 }
 
 /// Brings the proxy to the port that links name, on a cluster whose node is not ours. It ends with the process.

@@ -257,6 +257,15 @@ fn each_listener_has_its_service_and_plain_http_only_where_it_was_asked_for() {
     let objects = with(&TLS, &[]).unwrap();
     assert_eq!(ports(named(&objects, "Service", "workstead-proxy")), [443]);
     assert!(!of_kind(&objects, "Service").any(|service| ports(service).contains(&&json!(8000))));
+    let gateway = [
+        "proxy.publicPort=8443",
+        "proxy.gateway.enabled=true",
+        "proxy.gateway.parentRefs[0].name=edge",
+    ];
+    let objects = with(&TLS, &gateway).unwrap();
+    assert_eq!(ports(named(&objects, "Service", "workstead-proxy")), [8443]);
+    let route = named(&objects, "TLSRoute", "workstead-proxy");
+    assert_eq!(route["spec"]["rules"][0]["backendRefs"][0]["port"], 8443);
     let objects = with(&LOCAL, &[]).unwrap();
     let local = named(&objects, "Service", "workstead-proxy-local");
     assert_eq!(ports(local), [8000]);
@@ -282,6 +291,21 @@ fn nobody_in_the_network_is_let_to_the_port_of_plain_http() {
     let rule = &policy["spec"]["ingress"][1];
     assert_eq!(rule["ports"][0]["port"], 8000);
     assert_eq!(rule["from"], json!([{"ipBlock": {"cidr": "192.0.2.0/24"}}]));
+}
+
+#[test]
+fn a_provider_that_dns_does_not_know_is_named_in_the_pods() {
+    let aliases = [
+        "proxy.hostAliases[0].ip=192.0.2.7",
+        "proxy.hostAliases[0].hostnames={id.example.com}",
+    ];
+    let objects = with(&TLS, &aliases).unwrap();
+    let pod = &named(&objects, "Deployment", "workstead-proxy")["spec"]["template"]["spec"];
+    assert_eq!(
+        pod["hostAliases"],
+        json!([{"ip": "192.0.2.7", "hostnames": ["id.example.com"]}])
+    );
+    with(&TLS, &["proxy.hostAliases[0].ip=192.0.2.7"]).unwrap_err();
 }
 
 #[test]

@@ -179,10 +179,10 @@ play(async (stage, { alice, bob, own, theirs }) => {
 
   // In Bob's own browser nothing of hers opens either.
   const attacker = await stage.person();
-  const own_tab = await attacker.tab();
-  assert.equal((await attacker.enter(own_tab, bob)).status(), 200);
-  assert.equal((await own_tab.page.goto(alice.url)).status(), 404);
-  assert.equal((await own_tab.page.goto(own)).status(), 404);
+  const desk = await attacker.tab();
+  assert.equal((await attacker.enter(desk, bob)).status(), 200);
+  assert.equal((await desk.page.goto(alice.url)).status(), 404);
+  assert.equal((await desk.page.goto(own)).status(), 404);
 
   if (isParent) await survivesBomb(evil, editor, alice);
 });

@@ -2,7 +2,7 @@
 // link | email, password}, port}.
 "use strict";
 const assert = require("node:assert/strict");
-const { file, inTerminal } = require("../editor.cjs");
+const { file, inTerminal, openFile } = require("../editor.cjs");
 const { play, waitUntil } = require("../stage.cjs");
 
 play(async (stage, { alice, port }) => {
@@ -11,13 +11,12 @@ play(async (stage, { alice, port }) => {
   const answer = await person.enter(first, alice);
   assert.equal(answer.status(), 200);
   assert.equal(first.page.url().split("?")[0], alice.url);
-  await file(first.page, "README").waitFor();
+  await file(first.page, "README.md").waitFor();
   await first.isLive();
 
   await inTerminal(first.page, "git log --oneline; echo $((6 * 7)) >by-socket");
   await file(first.page, "by-socket").waitFor();
-  await file(first.page, "README").dblclick();
-  await first.page.locator(".editor-instance .view-line").first().waitFor();
+  await openFile(first.page, "README.md");
   await stage.picture(first, "editor");
 
   const second = await person.tab();
@@ -26,7 +25,7 @@ play(async (stage, { alice, port }) => {
   await second.isLive();
 
   // A port has a host of its own, and the way in asks nobody for anything.
-  await inTerminal(first.page, "busybox httpd -p 3000 -h .");
+  await inTerminal(first.page, "busybox httpd -p 3000");
   const preview = await person.tab();
   await waitUntil("the preview of the port", async () => {
     const shown = await preview.page.goto(`${port}by-socket`);

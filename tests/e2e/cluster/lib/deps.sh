@@ -35,6 +35,7 @@ ca-certificates /etc/ssl/certs/ca-certificates.crt
 DEPS_SINGLE='
 shellcheck shellcheck
 chromium chromium
+libnss3-tools certutil
 patchelf patchelf
 python3 python3
 python3-pip pip3
