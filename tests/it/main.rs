@@ -23,6 +23,7 @@ mod git_server;
 mod gitsync;
 mod house;
 mod kit;
+mod local_provider;
 mod processes;
 mod proxy;
 mod readme;

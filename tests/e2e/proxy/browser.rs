@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::class;
 use super::entrance::{Entrance, port_of, until_open};
+use super::{LIMIT, class};
 use crate::harness::{
     Cluster, INSTALLATION, Repository, Scene, debian_image, editor_images, musl_image, skipped,
 };
@@ -207,7 +207,10 @@ async fn a_visit_in_a_browser_wakes_a_workspace_and_its_page_becomes_the_editor_
     let url = terminal.url().await;
     let stopped = |w: &_| status(w).stopped_by_timer.is_some();
     let what = "to be stopped for want of use";
-    terminal.room.until(&terminal.name, what, stopped).await;
+    let namespace = &terminal.room.namespace;
+    cluster
+        .await_workspace(namespace, &terminal.name, LIMIT, what, stopped)
+        .await;
     let more = json!({"alice": terminal.way(&url)});
     Scene::play("wake", &terminal.entrance.arguments(&url, more));
     terminal.leave().await;

@@ -32,7 +32,7 @@ play(async (stage, { alice, bob }) => {
   await last.page.getByRole("button", { name: "Sign out in this browser" }).click();
   await tab.isCut();
   await last.page.getByRole("button", { name: "Sign out", exact: true }).click();
-  await last.page.getByText("You are signed out").waitFor();
+  await last.page.getByRole("heading", { name: "You are signed out" }).waitFor();
   assert.ok(last.page.url().startsWith(tab.authHost));
   await tab.page.goto(alice.url);
   await asksWho(tab);
@@ -42,7 +42,7 @@ play(async (stage, { alice, bob }) => {
   await terminalIsOpen(tab);
   await last.page.goto(new URL("/session/end", tab.provider).href);
   await last.page.getByRole("button", { name: "Sign out", exact: true }).click();
-  await last.page.getByText("Signed out").waitFor();
+  await last.page.getByRole("heading", { name: "Signed out" }).waitFor();
   await tab.isCut();
   assert.equal(await tab.status("/"), 401);
 });
