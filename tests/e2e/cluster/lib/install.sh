@@ -307,12 +307,19 @@ TEXT
   cat <<TEXT
 
 Each of these links signs in once, for ten minutes; workstead open NAME -n $EXAMPLES_NAMESPACE makes another one.
+TEXT
+  show_places "$terminal" "$editor"
+}
+
+# show_places TERMINAL EDITOR: their addresses.
+show_places() {
+  cat <<TEXT
 
 Bob's terminal. Unused for five minutes it is stopped; visit it again, and it wakes:
-  $terminal
+  $1
 
 Alice's VS Code, on a project that was cloned from the Git server:
-  $editor
+  $2
 TEXT
 }
 

@@ -137,11 +137,6 @@ Your browser trusts the certificates once it knows the authority that made them.
   Chromium: certutil -d sql:\$HOME/.pki/nssdb -A -t C,, -n workstead -i FILE   (Debian's libnss3-tools)
   Firefox:  Settings, Certificates, Authorities, Import
   macOS:    security add-trusted-cert -r trustRoot -k ~/Library/Keychains/login.keychain-db FILE
-
-Bob's terminal. Unused for five minutes it is stopped; visit it again, and it wakes:
-  https://bob-scripts.$OIDC_DOMAIN:$PROXY_TLS_PORT/
-
-Alice's VS Code, on a project that was cloned from the Git server:
-  https://alice-code.$OIDC_DOMAIN:$PROXY_TLS_PORT/
 TEXT
+  show_places "https://bob-scripts.$OIDC_DOMAIN:$PROXY_TLS_PORT/" "https://alice-code.$OIDC_DOMAIN:$PROXY_TLS_PORT/"
 }
