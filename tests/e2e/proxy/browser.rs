@@ -18,7 +18,11 @@ struct Terminal<'a> {
 }
 
 impl<'a> Terminal<'a> {
-    async fn apply(cluster: &'a Cluster, prefix: &str, mut more: Value) -> Option<Self> {
+    async fn apply(
+        cluster: &'a Cluster,
+        prefix: &str,
+        more: impl FnOnce(&Room<'_>) -> Value,
+    ) -> Option<Self> {
         let entrance = Entrance::find(cluster);
         let room = Room::new(cluster, prefix).await;
         let Some(class) = class(&room) else {
@@ -31,6 +35,7 @@ impl<'a> Terminal<'a> {
         // Hosts know no namespaces.
         let name = format!("{}-own", room.namespace);
         let owner = entrance.person(&room, "alice");
+        let mut more = more(&room);
         more["owner"] = json!(owner);
         more["className"] = json!(room.class_name("terminals"));
         cluster.apply_all(vec![class, room.workspace(&name, &musl_image(), more)]);
@@ -74,6 +79,20 @@ impl<'a> Terminal<'a> {
     }
 }
 
+/// The address of a repository with the project of the examples.
+fn hello(room: &Room<'_>) -> String {
+    let repository = Repository::create(room.cluster, &room.namespace);
+    for file in ["README.md", "check", "serve", "site/index.html"] {
+        let example = format!(
+            "{}/examples/projects/hello/{file}",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        repository.write(file, &std::fs::read_to_string(example).unwrap());
+    }
+    repository.push("A page");
+    repository.cluster_url.clone()
+}
+
 #[tokio::test]
 #[ignore = "needs the node"]
 async fn vs_code_opens_on_the_project_in_two_tabs_with_its_terminal_and_a_port_until_its_owner_signs_out()
@@ -86,15 +105,6 @@ async fn vs_code_opens_on_the_project_in_two_tabs_with_its_terminal_and_a_port_u
     };
     let entrance = Entrance::find(&cluster);
     let room = Room::new(&cluster, "work").await;
-    let repository = Repository::create(&cluster, &room.namespace);
-    for file in ["README.md", "check", "serve", "site/index.html"] {
-        let example = format!(
-            "{}/examples/projects/hello/{file}",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        repository.write(file, &std::fs::read_to_string(example).unwrap());
-    }
-    repository.push("A page");
     let name = format!("{}-own", room.namespace);
     let owner = entrance.person(&room, "alice");
     let editor = json!({
@@ -103,7 +113,7 @@ async fn vs_code_opens_on_the_project_in_two_tabs_with_its_terminal_and_a_port_u
     });
     let more = json!({
         "owner": owner, "className": room.class_name("editors"),
-        "projects": [project("hello", &repository.cluster_url)],
+        "projects": [project("hello", &hello(&room))],
         "endpoints": [{"name": "web", "port": 3000}],
     });
     cluster.apply_all(vec![
@@ -121,7 +131,13 @@ async fn vs_code_opens_on_the_project_in_two_tabs_with_its_terminal_and_a_port_u
 #[ignore = "needs the node"]
 async fn the_terminal_opens_in_a_browser_and_answers() {
     let cluster = Cluster::connect().await;
-    let Some(terminal) = Terminal::apply(&cluster, "terminal", json!({})).await else {
+    let Some(terminal) = Terminal::apply(
+        &cluster,
+        "terminal",
+        |room| json!({"projects": [project("hello", &hello(room))]}),
+    )
+    .await
+    else {
         return;
     };
     let url = terminal.url().await;
@@ -134,7 +150,7 @@ async fn the_terminal_opens_in_a_browser_and_answers() {
 #[ignore = "needs the node"]
 async fn a_session_that_runs_out_is_renewed_unseen_and_one_that_was_ended_is_cut_in_every_window() {
     let cluster = Cluster::connect().await;
-    let Some(terminal) = Terminal::apply(&cluster, "ends", json!({})).await else {
+    let Some(terminal) = Terminal::apply(&cluster, "ends", |_| json!({})).await else {
         return;
     };
     if terminal.entrance.has_provider() {
@@ -179,7 +195,7 @@ fn revoke(room: &Room<'_>, user: &str) {
 #[ignore = "needs the node"]
 async fn a_colleague_works_in_a_shared_workspace_until_the_share_is_taken_back() {
     let cluster = Cluster::connect().await;
-    let Some(terminal) = Terminal::apply(&cluster, "share", json!({})).await else {
+    let Some(terminal) = Terminal::apply(&cluster, "share", |_| json!({})).await else {
         return;
     };
     let url = terminal.url().await;
@@ -200,7 +216,7 @@ async fn a_colleague_works_in_a_shared_workspace_until_the_share_is_taken_back()
 #[ignore = "needs the node"]
 async fn a_visit_in_a_browser_wakes_a_workspace_and_its_page_becomes_the_editor_by_itself() {
     let cluster = Cluster::connect().await;
-    let more = json!({"timeouts": {"idle": "2m"}});
+    let more = |_: &Room<'_>| json!({"timeouts": {"idle": "2m"}});
     let Some(terminal) = Terminal::apply(&cluster, "visit", more).await else {
         return;
     };
