@@ -55,6 +55,8 @@ test-long: deps ## What takes long by nature: many cases, many cycles
 	cargo test --test it -- --ignored --skip helper_
 	WORKSTEAD_LONG=1 tests/e2e/run kill_9
 
+# Those of the proxy are held against Debian's nginx and haproxy: apt-get install nginx haproxy nghttp2-client curl iproute2
+# (none of them has to run as a service), and run as root, since pods need addresses of this machine.
 bench: deps ## Measure the figures of the README: make bench ID="push-to-applied"
 	tests/e2e/with-cluster bench release cargo bench --bench figures -- $(ID)
 	$(MAKE) generate

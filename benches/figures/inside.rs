@@ -163,14 +163,15 @@ fn by_hand(like: &Like) -> Like {
     bare
 }
 
-struct Bench {
-    client: Client,
-    namespace: String,
+/// A namespace on the node, and VS Code's image.
+pub(crate) struct Bench {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
     image: String,
 }
 
 impl Bench {
-    async fn prepare() -> Self {
+    pub(crate) async fn prepare() -> Self {
         let client = connect().await;
         let namespace = mk_namespace(&client).await;
         let image = std::env::var("E2E_VSCODE_IMAGE").unwrap_or_else(|_| loaded());
@@ -182,7 +183,7 @@ impl Bench {
     }
 
     /// A class with VS Code, and with tools that come this way.
-    async fn class(&self, name: &str, delivery: &str) -> String {
+    pub(crate) async fn class(&self, name: &str, delivery: &str) -> String {
         let name = format!("{}-{name}", self.namespace);
         let class = json!({
             "apiVersion": "workstead.dev/v1alpha1",
@@ -203,7 +204,7 @@ impl Bench {
         name
     }
 
-    async fn clean_up(self, classes: &[&str]) {
+    pub(crate) async fn clean_up(self, classes: &[&str]) {
         delete(&Api::<Namespace>::all(self.client.clone()), &self.namespace).await;
         for class in classes {
             delete(&Api::<WorkspaceClass>::all(self.client.clone()), class).await;

@@ -1,7 +1,8 @@
 //! The figures of the README, each with its yardstick: `cargo bench --bench figures -- [ID…]`.
 //!
-//! A figure that needs the node reads `E2E_KUBECONFIG`; `make bench` makes a cluster and sets it. Results are merged
-//! into benches/results.json, missed bars included.
+//! A figure that needs the node reads `E2E_KUBECONFIG`; `make bench` makes a cluster and sets it. Those of the proxy need
+//! root, for addresses of pods on this machine, and Debian's nginx, haproxy, nghttp2-client, curl and iproute2. Results are
+//! merged into benches/results.json, missed bars included.
 // A figure that can't be measured fails the run by panicking. Time and environment are what a benchmark reads.
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +16,8 @@ mod audit;
 mod cluster;
 mod inside;
 mod many;
+mod program;
+mod proxy;
 mod push;
 mod results;
 mod starts;
@@ -24,7 +27,7 @@ mod supervisor;
 use results::Figure;
 
 /// Every figure, in the order of the table.
-const IDS: [&str; 10] = [
+const IDS: [&str; 18] = [
     "push-to-applied",
     "ready-to-running",
     "start-overhead",
@@ -35,14 +38,26 @@ const IDS: [&str; 10] = [
     "clone",
     "supervisor-size",
     "steady-cpu",
+    "proxy-h1",
+    "proxy-vs-auth-request",
+    "proxy-h2",
+    "proxy-bulk",
+    "websocket-memory",
+    "revocation",
+    "route-table",
+    "wake",
 ];
 
 fn main() {
     // The provider may have been installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if proxy::is_part(&arguments) {
+        return;
+    }
     // Cargo passes `--bench`, which is no figure.
-    let asked: Vec<String> = std::env::args()
-        .skip(1)
+    let asked: Vec<String> = arguments
+        .into_iter()
         .filter(|word| !word.starts_with("--"))
         .collect();
     if let Some(unknown) = asked.iter().find(|id| !IDS.contains(&id.as_str())) {
@@ -74,6 +89,24 @@ fn main() {
     }
     if any(&["supervisor-size"]) {
         take(vec![runtime.block_on(supervisor::size())]);
+    }
+    if any(&["proxy-h1", "proxy-vs-auth-request", "proxy-h2"]) {
+        take(runtime.block_on(proxy::requests()));
+    }
+    if any(&["proxy-bulk"]) {
+        take(vec![runtime.block_on(proxy::bulk())]);
+    }
+    if any(&["websocket-memory"]) {
+        take(vec![runtime.block_on(proxy::websocket_memory())]);
+    }
+    if any(&["revocation"]) {
+        take(vec![runtime.block_on(proxy::revocation())]);
+    }
+    if any(&["route-table"]) {
+        take(vec![proxy::route_table()]);
+    }
+    if any(&["wake"]) {
+        take(vec![runtime.block_on(proxy::wake())]);
     }
     // The last ones: the many Workspaces that they make and delete keep the machine busy for long.
     if any(&["ready-to-running"]) {

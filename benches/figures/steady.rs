@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -32,6 +30,7 @@ use workstead::testkit::wait::within;
 use workstead_link::{Report, SUPERVISOR_PORT, Step, StepKind, StepState};
 
 use crate::cluster::{create, runs, workspace};
+use crate::program::{Program, controller};
 use crate::results::Figure;
 
 /// How many workspaces run.
@@ -60,7 +59,8 @@ pub(crate) async fn steady_cpu() -> Figure {
     create(&Api::<WorkspaceClass>::all(client.clone()), &class).await;
     mk_node(client.clone(), "node").await.unwrap();
     let folder = TempDir::new().unwrap();
-    let controller = Controller::start(&plane.kubeconfig(), &namespace, folder.path());
+    let mut controller = controller(&plane.kubeconfig(), &namespace, folder.path());
+    let controller = Program::start(&mut controller, &folder.path().join("log"));
     let fleet = Fleet::new(&client, &namespace);
     // Ends with this function, and with it whoever answers.
     let mut serving = JoinSet::new();
@@ -107,51 +107,6 @@ async fn all_run(client: &Client, namespace: &str) {
         (done == MANY).then_some(())
     });
     assert!(all.await.is_some(), "{MANY} workspaces did not settle");
-}
-
-/// The controller as a process. Dropping it ends it.
-struct Controller(Child);
-
-impl Drop for Controller {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-impl Controller {
-    fn start(kubeconfig: &Path, namespace: &str, folder: &Path) -> Self {
-        let log = std::fs::File::create(folder.join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_workstead"))
-            .args(["controller", "--namespace", namespace, "--kubeconfig"])
-            .arg(kubeconfig)
-            .args(["--health-address", "127.0.0.1:0"])
-            .args(["--webhook-address", "127.0.0.1:0"])
-            .env("WORKSTEAD_TOOLS_IMAGE", "workstead:bench")
-            .env("WORKSTEAD_STATE_DIRECTORY", folder.join("state"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    /// Seconds of a core that it has used, its own and the kernel's for it.
-    fn cpu(&self) -> f64 {
-        /// What Linux counts in, on every machine that it shows to programs.
-        const TICKS: f64 = 100.0;
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
-        // The name, in parentheses, may have spaces in it.
-        let fields: Vec<&str> = text
-            .rsplit_once(')')
-            .unwrap()
-            .1
-            .split_whitespace()
-            .collect();
-        let ticks = |index: usize| fields[index].parse::<f64>().unwrap();
-        (ticks(11) + ticks(12)) / TICKS
-    }
 }
 
 /// The pods of the workspaces, and who answers in them.

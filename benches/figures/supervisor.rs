@@ -93,7 +93,23 @@ async fn cloned_by_us(program: &Path, url: &str) -> f64 {
     let now = Timestamp::now();
     let (authority, _) = Authority::generate(now).unwrap();
     let us = authority.client(Client::Controller, now).unwrap().identity;
-    let (_running, target) = Running::start(program, &authority, &plan);
+    let made = authority.supervisor(now).unwrap();
+    let identity = [
+        (
+            workstead_link::TLS_CERTIFICATE,
+            made.identity.certificate.as_bytes(),
+        ),
+        (workstead_link::TLS_KEY, made.identity.key.as_bytes()),
+        (
+            workstead_link::TLS_CLIENTS,
+            authority.certificate().as_bytes(),
+        ),
+    ];
+    let (_running, port) = Running::start(program, identity, &plan);
+    let target = Target {
+        address: (Ipv4Addr::LOCALHOST, port).into(),
+        key: made.public_key,
+    };
     let mut call = call(&us, target, Request::Watch).await.unwrap();
     let mut last = None;
     while let Some(report) = call.next().await.unwrap() {
@@ -121,7 +137,7 @@ fn cloned_by_git(url: &str) -> f64 {
 }
 
 /// A supervisor that runs here, below a root of its own.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     _root: TempDir,
 }
@@ -134,19 +150,16 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(program: &Path, authority: &Authority, plan: &Plan) -> (Self, Target) {
-        let made = authority.supervisor(Timestamp::now()).unwrap();
+    /// Starts one with these files for its calls; gives its port too.
+    pub(crate) fn start(program: &Path, identity: [(&str, &[u8]); 3], plan: &Plan) -> (Self, u16) {
         let root = TempDir::new().unwrap();
         let at = |path: &str| root.path().join(path.trim_start_matches('/'));
         for folder in ["opt/workstead/bin", "projects", "run/workstead/supervisor"] {
             std::fs::create_dir_all(at(folder)).unwrap();
         }
-        let put = |name: &str, text: &str| {
+        for (name, text) in identity {
             std::fs::write(at(workstead_link::SUPERVISOR_FILES_PATH).join(name), text).unwrap();
-        };
-        put(workstead_link::TLS_CERTIFICATE, &made.identity.certificate);
-        put(workstead_link::TLS_KEY, &made.identity.key);
-        put(workstead_link::TLS_CLIENTS, authority.certificate());
+        }
         symlink("/usr/bin/git", at(workstead_link::GIT_PATH)).unwrap();
         let mut child = Command::new(program)
             .arg("--root")
@@ -163,11 +176,7 @@ impl Running {
         let line = lines.find(|line| line.ends_with("for the controller"));
         let line = line.expect("it says its port");
         let port: u16 = line.split(' ').find_map(|word| word.parse().ok()).unwrap();
-        let target = Target {
-            address: (Ipv4Addr::LOCALHOST, port).into(),
-            key: made.public_key,
-        };
-        (Self { child, _root: root }, target)
+        (Self { child, _root: root }, port)
     }
 }
 
@@ -192,6 +201,6 @@ pub(crate) async fn size() -> Figure {
 }
 
 /// The program as it goes into the image of the tools.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     tool(&["supervisor", "--profile", "release"]).trim().into()
 }
