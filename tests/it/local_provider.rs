@@ -31,6 +31,7 @@ impl Machine {
         Self { plane, home }
     }
 
+    #[allow(clippy::disallowed_methods)] // where programs and caches are, not what is tested
     fn run(&self, program: &str, arguments: &[&str]) -> Output {
         let kubectl = self.plane.kubectl();
         let folder = Path::new(kubectl.get_program()).parent().unwrap();

@@ -77,9 +77,9 @@ impl Nginx {
         let [plain, asking, tls] = [free(), free(), free()];
         let mut servers = String::new();
         for (name, address) in [("origin", behind.origin), ("app", behind.app)] {
-            write!(
+            writeln!(
                 servers,
-                "upstream {name} {{ server {address}; keepalive 64; keepalive_requests 1000000000; keepalive_time {LONG}; }}\n"
+                "upstream {name} {{ server {address}; keepalive 64; keepalive_requests 1000000000; keepalive_time {LONG}; }}"
             )
             .unwrap();
         }

@@ -19,7 +19,7 @@ use crate::proxy::door::{
     Answer, Order, RESERVED_PREFIX, Request, UpstreamKey, UpstreamProtocol, Verdict,
 };
 use crate::proxy::host::Target;
-use crate::proxy::limits::streams::Place;
+use crate::proxy::limits::streams::{Place, TooMany};
 use crate::proxy::login::Login;
 use crate::proxy::pages;
 use crate::proxy::route::{Proof, Route};
@@ -126,9 +126,9 @@ impl App {
             .viewer
             .as_deref()
             .filter(|_| allowed.role != Role::Public);
-        let place = match self.place(request, &route, who) {
+        let place = match self.place(&route, who) {
             Ok(place) => place,
-            Err(denied) => return denied,
+            Err(what) => return self.crowded(request, what),
         };
         let reached = match self.reach(request, &route, number).await {
             Ok(reached) => reached,
@@ -183,9 +183,9 @@ impl App {
         if !is_running(route) {
             return self.denied("preflight", pages::no_preflight());
         }
-        let place = match self.place(request, route, None) {
+        let place = match self.place(route, None) {
             Ok(place) => place,
-            Err(denied) => return denied,
+            Err(what) => return self.crowded(request, what),
         };
         let reached = match self.reach(request, route, declared.port).await {
             Ok(reached) => reached,
@@ -253,15 +253,13 @@ impl App {
     }
 
     /// A place among the requests that are under way.
-    fn place(
-        &self,
-        request: &Request<'_>,
-        route: &Route,
-        who: Option<&SignedIn>,
-    ) -> Result<Place, Outcome> {
+    fn place(&self, route: &Route, who: Option<&SignedIn>) -> Result<Place, TooMany> {
         let streams = &self.known.streams;
-        let place = streams.take(&route.uid, who.map(SignedIn::subject));
-        place.map_err(|what| self.denied(what.reason(), pages::too_many_streams(request, what)))
+        streams.take(&route.uid, who.map(SignedIn::subject))
+    }
+
+    fn crowded(&self, request: &Request<'_>, what: TooMany) -> Outcome {
+        self.denied(what.reason(), pages::too_many_streams(request, what))
     }
 
     /// Where a port of the workspace's pod is, once its first process has proved that the pod is the workspace's.

@@ -65,11 +65,11 @@ impl Peer {
     fn client_of(&self, head: &RequestHead) -> Cow<'_, Client> {
         let lines = head.lines();
         let is_list = |name: &[u8]| name.eq_ignore_ascii_case(b"x-forwarded-for");
-        let lists = lines
+        let mut lists = lines
             .fields()
             .iter()
             .filter(|field| field.kind == Kind::Claim && is_list(lines.name(**field)));
-        let last = lists.last().filter(|_| self.is_forwarder);
+        let last = lists.next_back().filter(|_| self.is_forwarder);
         let address = last
             .and_then(|field| members(lines.value(*field)).last())
             .and_then(|address| std::str::from_utf8(address).ok()?.parse::<IpAddr>().ok());
