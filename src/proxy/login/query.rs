@@ -188,10 +188,13 @@ mod tests {
 
         #[test]
         fn a_browser_is_never_sent_off_a_host(target in any::<String>()) {
-            let whole = format!("https://a.ws.example.com{}", return_path(&target));
-            let uri: http::Uri = whole.parse().unwrap();
-            prop_assert_eq!(uri.host(), Some("a.ws.example.com"));
-            prop_assert!(!return_path(&target).starts_with("//"));
+            // As browsers read it: some bytes stand in paths that a strict parser refuses.
+            let path = return_path(&target);
+            let whole = format!("https://a.ws.example.com{path}");
+            let host = whole.trim_start_matches("https://").split(['/', '?', '#', '\\', '@', ':']).next();
+            prop_assert_eq!(host, Some("a.ws.example.com"));
+            prop_assert!(path.starts_with('/') && !path.starts_with("//"));
+            prop_assert!(!path.contains(['\\', '\r', '\n', '\t']));
         }
     }
 }
