@@ -5,9 +5,10 @@
 //! - `workspace`: a request to a host of a workspace: whose it is, who asks, may they, and is it there.
 //! - `view`: what the login asks of workspaces, and what decisions ask of a session.
 //! - `pass`: the right of a forwarded request, and what is counted and logged of it.
-//! - `run`: the life of a proxy process; `feeds`: what comes in and goes out meanwhile.
+//! - `run`: the life of a proxy process; `listening`: where it listens; `feeds`: what comes in and goes out meanwhile.
 
 mod feeds;
+mod listening;
 mod pass;
 pub mod run;
 #[cfg(test)]

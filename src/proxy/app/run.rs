@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,27 +16,17 @@ use tokio_util::sync::CancellationToken;
 use crate::model::clock::Clock;
 use crate::model::entropy::Entropy;
 use crate::model::names::{PROXY_CLIENT_SECRET, PROXY_KEYS_SECRET};
+use crate::proxy::app::Known;
 use crate::proxy::app::feeds::{
-    KEY_RING, first_keys, load_provider, mirror, take_certificates, take_identity,
-    take_revocations, take_ring, write_access,
+    KEY_RING, first_keys, mirror, take_identity, take_revocations, take_ring, write_access,
 };
-use crate::proxy::app::view::{Counted, FromRoutes};
-use crate::proxy::app::{App, Known};
+use crate::proxy::app::listening::Making;
 use crate::proxy::authorize::live::Registry;
-use crate::proxy::config::{Config, Limits, Oidc};
+use crate::proxy::config::{Config, Limits};
 use crate::proxy::forward::Forward;
-use crate::proxy::front::{Drain, Front};
-use crate::proxy::host::Site;
+use crate::proxy::front::Drain;
 use crate::proxy::limits::rate::Limiter;
 use crate::proxy::limits::streams::{Bounds as StreamBounds, Streams};
-use crate::proxy::listen::certificates::Certificates;
-use crate::proxy::listen::limits::Limits as Places;
-use crate::proxy::listen::tls::Tls;
-use crate::proxy::listen::{Listener, Options};
-use crate::proxy::login::cluster::Cluster as Effects;
-use crate::proxy::login::oidc::Provider;
-use crate::proxy::login::outside::LogRecord;
-use crate::proxy::login::{Login, Means, Parts as LoginParts, Rates};
 use crate::proxy::observe::access::AccessLog;
 use crate::proxy::observe::metrics::ProxyMetrics;
 use crate::proxy::route::facts::Uid;
@@ -47,7 +36,7 @@ use crate::proxy::route::supervisors::SessionSettings;
 use crate::proxy::route::watches::{Handed, Kept, Revocations, Scope, WatchSettings, Watches};
 use crate::proxy::route::{Denied, Freshness, Supervisors, Table, report};
 use crate::proxy::session::claims::SESSION_LIFE;
-use crate::proxy::session::{Epochs, Keys, Sessions, SignedIn};
+use crate::proxy::session::{Epochs, Keys, SignedIn};
 use crate::proxy::wake::activity::Activity;
 use crate::proxy::wake::hold::{Bounds, Held};
 use crate::proxy::wake::visits::Visits;
@@ -184,10 +173,14 @@ async fn live(
 }
 
 /// Tasks that must go on for as long as the process does.
-struct Tasks(JoinSet<&'static str>);
+pub(super) struct Tasks(JoinSet<&'static str>);
 
 impl Tasks {
-    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         self.0.spawn(async move {
             task.await;
             name
@@ -213,13 +206,13 @@ impl Tasks {
 }
 
 /// What is watched.
-struct Cluster {
+pub(super) struct Cluster {
     table: Arc<Table>,
     freshness: Arc<Freshness>,
     ring: Handed<Kept>,
     client_key: Handed<Kept>,
     revocations: Handed<Revocations>,
-    certificates: Vec<(String, Handed<Kept>)>,
+    pub(super) certificates: Vec<(String, Handed<Kept>)>,
 }
 
 fn watch_cluster(
@@ -405,134 +398,7 @@ fn registry(
     )
 }
 
-/// What listeners are made of.
-struct Making<'a> {
-    config: &'a Config,
-    client: &'a Client,
-    parts: &'a Parts,
-    known: &'a Arc<Known>,
-    keys: &'a Arc<Keys>,
-    forward: &'a Arc<Forward>,
-    drain: &'a Drain,
-}
-
-impl Making<'_> {
-    async fn listen(
-        &self,
-        cluster: &Cluster,
-        listening: &mut JoinSet<()>,
-        stop: &CancellationToken,
-        tasks: &mut Tasks,
-    ) -> Result<(), RunError> {
-        if let Some(listener) = self.config.listeners.tls() {
-            let provider = self.provider(&listener.oidc)?;
-            let loading = load_provider(provider.clone(), self.parts.health.clone());
-            tasks.spawn("identity provider", until(stop.clone(), loading));
-            let certificates = Arc::new(Certificates::default());
-            let handed = cluster.certificates.clone();
-            let health = self.parts.health.clone();
-            let taking = take_certificates(handed, certificates.clone(), health);
-            tasks.spawn("certificates", until(stop.clone(), taking));
-            let tls = Tls::new(certificates).map_err(|error| RunError::Setting {
-                what: "TLS",
-                why: error.to_string(),
-            })?;
-            let app = self.app(&listener.site, Means::Provider(provider));
-            let socket = bind(listener.address).await?;
-            let options = Options {
-                tls: Some(tls),
-                proxy_protocol_from: listener.proxy_protocol_from.clone(),
-                ..self.options()
-            };
-            listening.spawn(self.listener(socket, app, &listener.site, options).run());
-        }
-        if let Some(local) = self.config.listeners.local() {
-            let app = self.app(&local.site, Means::Link);
-            let socket = bind(local.address).await?;
-            let options = Options {
-                is_insecure_local: true,
-                ..self.options()
-            };
-            listening.spawn(self.listener(socket, app, &local.site, options).run());
-        }
-        Ok(())
-    }
-
-    fn provider(&self, oidc: &Oidc) -> Result<Arc<Provider>, RunError> {
-        let setting = |why: String| RunError::Setting {
-            what: "the identity provider",
-            why,
-        };
-        let read = |path: &PathBuf| {
-            std::fs::read(path).map_err(|error| setting(format!("{}: {error}", path.display())))
-        };
-        let authorities = oidc.authorities.as_ref().map(read).transpose()?;
-        let clock = self.parts.clock.clone();
-        Provider::new(oidc.clone(), authorities.as_deref(), clock)
-            .map(Arc::new)
-            .map_err(|error| setting(error.to_string()))
-    }
-
-    fn options(&self) -> Options {
-        let count = |most: u32| usize::try_from(most).unwrap_or(usize::MAX);
-        Options {
-            limits: Places {
-                connections: count(self.config.limits.connections),
-                per_address: count(self.config.limits.connections_per_address),
-            },
-            trusted_forwarders: self.config.trusted_forwarders.clone(),
-            drain_limit: self.config.drain.limit,
-            ..Options::default()
-        }
-    }
-
-    fn app(&self, site: &Site, means: Means) -> Arc<App> {
-        let sessions = Arc::new(Sessions::new(self.keys.clone(), site.auth_host()));
-        let effects = Effects::new(
-            self.client.clone(),
-            self.config.namespace.as_str(),
-            &self.config.identity,
-            self.parts.clock.clone(),
-        );
-        let login = Login::new(LoginParts {
-            site: site.clone(),
-            sessions: sessions.clone(),
-            means,
-            directory: Arc::new(FromRoutes {
-                table: self.known.table.clone(),
-                freshness: self.known.freshness.clone(),
-                epochs: self.known.epochs.clone(),
-            }),
-            effects: Arc::new(effects),
-            record: Arc::new(Counted {
-                written: LogRecord,
-                metrics: self.parts.metrics.clone(),
-            }),
-            clock: self.parts.clock.clone(),
-            entropy: self.parts.entropy.clone(),
-            rates: Rates {
-                per_address: self.config.limits.logins_per_address,
-                per_user: self.config.limits.logins_per_user,
-            },
-        });
-        let site = Arc::new(site.clone());
-        Arc::new(App::new(site, sessions, login, self.known.clone()))
-    }
-
-    fn listener(
-        &self,
-        socket: TcpListener,
-        app: Arc<App>,
-        site: &Site,
-        options: Options,
-    ) -> Listener<App> {
-        let (forward, site) = (self.forward.clone(), Arc::new(site.clone()));
-        let front = Front::new(app.clone(), forward, site, self.drain.clone());
-        Listener::new(socket, Arc::new(front), app, self.drain.clone(), options)
-    }
-}
-
-async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address)
         .await
         .map_err(|error| RunError::Listen(address, error))
@@ -555,6 +421,6 @@ async fn serve_health(
     Ok(())
 }
 
-async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
+pub(super) async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
     stop.run_until_cancelled(task).await;
 }

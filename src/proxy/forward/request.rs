@@ -5,7 +5,8 @@ use std::io::Write as _;
 use crate::proxy::door::Client;
 use crate::proxy::forward::cookies::put_without_ours;
 use crate::proxy::wire::RequestHead;
-use crate::proxy::wire::fields::{Field, Kind};
+use crate::proxy::wire::fields::Field;
+use crate::proxy::wire::kind::Kind;
 
 /// What we tell apps of a client. Made once for a connection.
 pub struct Provenance {

@@ -7,8 +7,8 @@ use crate::proxy::door::Ended;
 use crate::proxy::forward::cookies::name_of;
 use crate::proxy::session::cookies::is_ours;
 use crate::proxy::wire::ResponseHead;
-use crate::proxy::wire::fields::Kind;
 use crate::proxy::wire::grammar::{members, put_decimal, trimmed};
+use crate::proxy::wire::kind::Kind;
 
 /// What is to be known to write a response.
 pub struct Reply<'a> {

@@ -7,8 +7,8 @@ use crate::proxy::forward::cookies::name_of;
 use crate::proxy::front::answer::{put_end, put_line, put_status};
 use crate::proxy::session::cookies::is_ours;
 use crate::proxy::wire::RequestHead;
-use crate::proxy::wire::fields::Kind;
 use crate::proxy::wire::grammar::is_token;
+use crate::proxy::wire::kind::Kind;
 
 /// How many cookies one answer expires.
 const EXPIRED: usize = 180;

@@ -23,8 +23,8 @@ use crate::proxy::door::{Client, Door};
 use crate::proxy::forward::Forward;
 use crate::proxy::host::Site;
 use crate::proxy::wire::RequestHead;
-use crate::proxy::wire::fields::Kind;
 use crate::proxy::wire::grammar::members;
+use crate::proxy::wire::kind::Kind;
 
 /// How many heads that are far too long are read at once, just to answer them.
 const BOMBS: usize = 16;
@@ -63,13 +63,15 @@ impl Peer {
     /// Who asks: the other end, or whom a proxy before us names. The last address in the list is the one that it saw
     /// itself; what stands before is anybody's word.
     fn client_of(&self, head: &RequestHead) -> Cow<'_, Client> {
+        if !self.is_forwarder {
+            return Cow::Borrowed(&self.client);
+        }
         let lines = head.lines();
         let is_list = |name: &[u8]| name.eq_ignore_ascii_case(b"x-forwarded-for");
-        let mut lists = lines
+        let last = lines
             .fields()
             .iter()
-            .filter(|field| field.kind == Kind::Claim && is_list(lines.name(**field)));
-        let last = lists.next_back().filter(|_| self.is_forwarder);
+            .rfind(|field| field.kind == Kind::Claim && is_list(lines.name(**field)));
         let address = last
             .and_then(|field| members(lines.value(*field)).last())
             .and_then(|address| std::str::from_utf8(address).ok()?.parse::<IpAddr>().ok());

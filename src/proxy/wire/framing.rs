@@ -5,6 +5,7 @@ use memchr::memchr;
 use super::Violation;
 use super::fields;
 use super::grammar::all;
+use super::kind;
 
 /// Longest line of a chunk's size: sixteen digits and the line end.
 const SIZE_LINE: usize = 18;
@@ -177,7 +178,7 @@ impl Chunk {
         if !all(value, super::grammar::is_value) {
             return Err(Violation::FieldValue);
         }
-        if !fields::may_trail(name) {
+        if !kind::may_trail(name) {
             return Err(Violation::TrailerName);
         }
         if so_far + length > TRAILERS {

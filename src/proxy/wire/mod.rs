@@ -6,6 +6,7 @@ pub mod deadline;
 pub mod fields;
 pub mod framing;
 pub mod grammar;
+pub mod kind;
 pub mod link;
 pub mod request;
 pub mod response;

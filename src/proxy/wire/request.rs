@@ -3,8 +3,9 @@
 use http::Method;
 use memchr::{memchr, memrchr};
 
-use super::fields::{Kind, Lines, Span, request_kind};
+use super::fields::{Lines, Span};
 use super::grammar::{all, decimal, is_target, is_token, members};
+use super::kind::{Kind, request_kind};
 use super::{Framing, Violation};
 
 /// Longest method.

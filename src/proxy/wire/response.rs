@@ -3,8 +3,9 @@
 use http::Method;
 use memchr::memchr;
 
-use super::fields::{Kind, Lines, Span, response_kind};
+use super::fields::{Lines, Span};
 use super::grammar::{all, decimal, is_token, is_value, members};
+use super::kind::{Kind, response_kind};
 use super::request::{CONNECTION_NAMES, body_framing, is_end_to_end};
 use super::{Framing, Violation};
 

@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::fields::{may_trail, split};
+use super::fields::split;
 use super::grammar::trimmed;
+use super::kind::may_trail;
 
 /// Takes a line of HTTP/1, with its end. The line that ends them all is none.
 pub fn take(trailers: &mut HeaderMap, line: &[u8]) {

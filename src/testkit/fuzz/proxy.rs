@@ -6,7 +6,8 @@ use crate::proxy::door::{Client, Ended};
 use crate::proxy::forward::request::Provenance;
 use crate::proxy::forward::{request, response};
 use crate::proxy::session::cookies::is_ours;
-use crate::proxy::wire::fields::{Kind, Scan};
+use crate::proxy::wire::fields::Scan;
+use crate::proxy::wire::kind::Kind;
 use crate::proxy::wire::{Framing, RequestHead, ResponseHead, Violation};
 
 /// Reads what a client sends, and what an app does. What passes goes on so that it is read the same once more.

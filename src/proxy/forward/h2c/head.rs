@@ -4,8 +4,8 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
 
 use crate::proxy::wire::RequestHead;
-use crate::proxy::wire::fields::{Kind, response_kind};
 use crate::proxy::wire::grammar::put_decimal;
+use crate::proxy::wire::kind::{Kind, response_kind};
 
 /// How the body of a response is delimited for the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::proxy::wire::ResponseHead;
-use crate::proxy::wire::fields::Kind;
+use crate::proxy::wire::kind::Kind;
 
 /// The head. HTTP/2 has no switch: a WebSocket begins with 200.
 pub fn head(head: &ResponseHead) -> Option<Response<()>> {
