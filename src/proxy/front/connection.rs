@@ -49,7 +49,7 @@ struct Requests {
 
 impl<D: Door> Front<D> {
     /// Serves requests until the connection ends or becomes a WebSocket.
-    pub(super) async fn requests<S>(&self, stream: S, peer: Peer) -> Option<Tunnel<S>>
+    pub(super) async fn requests<S>(&self, stream: S, peer: Peer) -> Option<Box<Tunnel<S>>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -86,7 +86,9 @@ impl<D: Door> Front<D> {
                     } = *switched;
                     let (client, end) = ((link.stream, link.input), self.drain.end.clone());
                     let tunnel = Tunnel::new(client, upstream, &order, ended, end);
-                    return Some(tunnel.ends_after_silence(self.forward.silent_stream));
+                    return Some(Box::new(
+                        tunnel.ends_after_silence(self.forward.silent_stream),
+                    ));
                 }
             }
             is_first = false;

@@ -134,7 +134,8 @@ impl<D: Door> Front<D> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        // What requests need is large, and a WebSocket that lasts for days needs none of it.
+        // What requests need is large, and a WebSocket that lasts for days needs none of it. It is there once: each place
+        // in this future that it passes through would be as large.
         let requests = Box::pin(self.requests(stream, peer));
         let switched = self.drain.end.run_until_cancelled(requests).await;
         if let Some(Some(tunnel)) = switched {

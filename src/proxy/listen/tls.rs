@@ -16,8 +16,8 @@ const HTTP_2: &[u8] = b"h2";
 
 /// What a client and a listener came to terms on.
 pub struct Accepted {
-    /// The connection.
-    pub stream: TlsStream<TcpStream>,
+    /// The connection. It is large, and futures have a place for each name that it has on its way.
+    pub stream: Box<TlsStream<TcpStream>>,
     /// The hosts that it may ask for.
     pub hosts: Hosts,
     /// Whether it speaks HTTP/2.
@@ -56,7 +56,7 @@ impl Tls {
     /// # Errors
     /// When the two don't come to terms.
     pub async fn accept(&self, stream: TcpStream) -> std::io::Result<Accepted> {
-        let stream = self.acceptor.accept(stream).await?;
+        let stream = Box::new(self.acceptor.accept(stream).await?);
         let session = stream.get_ref().1;
         let is_http_2 = session.alpn_protocol() == Some(HTTP_2);
         let name = session.server_name().map(str::to_ascii_lowercase);

@@ -422,6 +422,27 @@ async fn an_interim_response_and_the_wait_for_it_pass() {
 }
 
 #[tokio::test]
+async fn resource_dos_an_app_that_never_comes_to_its_last_response_is_given_up() {
+    let mut server = Server::start().await;
+    let proxy = server.by_http_1().await;
+    let mut client = proxy.client().await;
+    client.send(super::kit::request("GET / HTTP/1.1", "")).await;
+    let mut call = server.call().await;
+    for _ in 0..40 {
+        let hint = Response::builder().status(103).body(()).unwrap();
+        // It may be reset by now.
+        let _ = call.respond.send_informational(hint);
+    }
+    within(poll_fn(|cx| call.respond.poll_reset(cx)))
+        .await
+        .unwrap();
+    let got = client.rest().await;
+    let hints = got.matches("HTTP/1.1 103 Early Hints\r\n\r\n").count();
+    assert!(hints <= 16, "{got}");
+    until(|| proxy.permits() == 0).await;
+}
+
+#[tokio::test]
 async fn a_port_that_speaks_something_else_gets_a_page() {
     let app = App::start().await;
     let proxy = Proxy::start(app.address).await;
