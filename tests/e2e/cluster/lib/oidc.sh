@@ -121,7 +121,7 @@ install_provider() {
 
 # remove_provider: where `up` ran with OIDC=1 before and does not now.
 remove_provider() {
-  [ -n "$(kube get namespace "$PROVIDER_NAMESPACE" --ignore-not-found -l "$MARK" -o name)" ] || return 0
+  is_ours default "namespace/$PROVIDER_NAMESPACE" || return 0
   quiet kube delete namespace "$PROVIDER_NAMESPACE" --wait=false
   quiet kube -n "$INSTALLATION" delete secret/workstead-tls secret/workstead-oidc configmap/workstead-oidc-ca --ignore-not-found
 }
