@@ -356,7 +356,7 @@ pub fn class_rules() -> Vec<Case> {
             "pausedUntil is a time",
             "/spec/timeouts/pausedUntil",
             json!("2026-12-24T18:00:00Z"),
-            json!([]),
+            json!("1969-12-24T18:00:00Z"),
         ),
         class(
             "pod.runtimeClassName is the name",
