@@ -40,6 +40,8 @@ class Tab {
       if (pathname === AUTHORIZATION) this.provider = origin;
       if (pathname === TICKET) this.ticket = request.url();
     });
+    // The sockets of a page that is left close without a word.
+    page.on("domcontentloaded", () => this.live.clear());
     page.on("websocket", (socket) => {
       socket.on("framereceived", () => !socket.isClosed() && this.live.add(socket));
       socket.on("close", () => this.live.delete(socket));

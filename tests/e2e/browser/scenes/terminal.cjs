@@ -9,6 +9,6 @@ play(async (stage, { alice }) => {
   const tab = await person.tab();
   assert.equal((await person.enter(tab, alice)).status(), 200);
   await terminalIsOpen(tab);
-  await inShell(tab, "git log --oneline; ls; echo $((6 * 7)) by socket", "42 by socket");
+  await inShell(tab, "cat README.md; git --no-pager log --oneline; echo $((6 * 7)) by socket", "42 by socket");
   await stage.picture(tab, "terminal");
 });
