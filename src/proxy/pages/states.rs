@@ -120,7 +120,14 @@ fn facts(route: &Route) -> Vec<(&'static str, String)> {
     facts
 }
 
+/// The steps of the start that goes on or failed. What has stopped has none yet: those in its status are of the start before.
 fn steps(status: &WorkspaceStatus) -> Vec<(String, String)> {
+    if matches!(
+        status.actual_state,
+        Some(ActualState::Stopped | ActualState::Stopping)
+    ) {
+        return Vec::new();
+    }
     status.timeline.iter().map(step).collect()
 }
 
@@ -236,6 +243,13 @@ mod tests {
         }
         assert_eq!(page.headers()["retry-after"], "10");
         assert_eq!(page.headers()["cache-control"], "no-store");
+    }
+
+    #[test]
+    fn what_is_being_woken_shows_no_steps_of_the_start_before() {
+        let page = ask("/", browser(), Role::Owner, "Stopped");
+        assert!(text(&page).contains("being woken"), "{}", text(&page));
+        assert!(!text(&page).contains("Applied"), "{}", text(&page));
     }
 
     #[test]
