@@ -184,11 +184,10 @@ async fn no_right_lets_the_proxy_touch_leases_of_others() {
     );
     // Whoever makes a link look older than it is has it cleared away, and can use it again.
     let older = json!({"spec": {"acquireTime": "2020-01-01T00:00:00.000000Z"}});
-    let by_right = own.patch("used-link", &parameters, &Patch::Merge(older));
-    let said = refusal(by_right.await);
+    let older = Patch::Merge(older);
+    let said = refusal(own.patch("used-link", &parameters, &older).await);
     assert!(said.contains("changes no others"), "{said}");
-    let gone = own.delete("used-link", &DeleteParams::default());
-    refusal(gone.await);
+    refusal(own.delete("used-link", &DeleteParams::default()).await);
     let activity = leases(by_chart, "default");
     let made = lease("dev-activity", Some("activity"));
     leases(plane.client(), "default")
