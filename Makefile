@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CLUSTER_TOOL := tests/e2e/cluster/cluster
 include tests/e2e/cluster/cluster.mk
 
-.PHONY: help deps up down check test test-unit test-it test-cluster test-e2e test-long bench generate lint
+.PHONY: help deps up down check test test-unit test-it test-cluster test-e2e test-layouts test-long bench generate lint
 
 help: ## List the verbs
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ test-cluster: deps ## The one-node Kubernetes by itself, and the images of works
 test-e2e: deps ## On a real node, or on the cluster of E2E_KUBECONFIG
 	tests/e2e/run
 	tests/e2e/examples
+
+test-layouts: deps ## Hostile neighbours and a real sign-in, in a browser, in each layout of domains
+	tests/e2e/run layouts
 
 test-long: deps ## What takes long by nature: many cases, many cycles
 	PROPTEST_CASES=20000 cargo test --workspace --lib

@@ -220,14 +220,14 @@ wait_for_workspaces() {
 # wait_for_editor: sets EDITOR_OPEN where VS Code answers. A status may be from before the node was stopped; an answer is not.
 # In a repository that is kept from before there may be no such workspace, or it was stopped for want of use: a visit wakes it.
 wait_for_editor() {
-  local state
+  local course
   EDITOR_OPEN=''
-  state=$(kube -n "$EXAMPLES_NAMESPACE" get workspace alice-code --ignore-not-found -o jsonpath='{.status.actualState} to {.status.desiredState}')
-  if [ "$state" = 'Stopped to Stopped' ]; then
+  course=$(kube -n "$EXAMPLES_NAMESPACE" get workspace alice-code --ignore-not-found -o jsonpath='{.status.actualState} to {.status.desiredState}')
+  if [ "$course" = 'Stopped to Stopped' ]; then
     EDITOR_OPEN=yes
     return 0
   fi
-  [[ "$state" == *' to Running' ]] || return 0
+  [[ "$course" == *' to Running' ]] || return 0
   if wait_until 90 "VS Code" editor_answers; then
     EDITOR_OPEN=yes
   else
