@@ -36,6 +36,7 @@ impl Page {
 
     /// A paragraph.
     pub fn paragraph(mut self, text: &str) -> Self {
+        // Here and below: writing to a String can't fail.
         let _ = write!(self.body, "<p>{}</p>", escape(text));
         self
     }

@@ -131,6 +131,7 @@ impl Stream {
             return;
         }
         if self.is_chunked {
+            // Nothing can go wrong: the bytes go to memory.
             let _ = write!(self.input, "{:x}\r\n", data.len());
         }
         self.input.extend_from_slice(data);
@@ -317,6 +318,7 @@ impl AsyncWrite for Stream {
         match (&mut this.send, this.writing) {
             (_, Writing::Over) => {}
             (Some(send), Writing::Body(Framing::UntilEnd)) => {
+                // It fails where the client has reset the stream: then there is nobody to tell that it is over.
                 let _ = send.send_data(Bytes::new(), true);
             }
             (Some(send), _) => send.send_reset(Reason::INTERNAL_ERROR),
