@@ -16,33 +16,33 @@ use workstead::inside::dial::{DialError, Target, inspect};
 use workstead::inside::pin::PublicKeyDigest;
 use workstead::testkit::ControlPlane;
 use workstead::testkit::wait::eventually;
+use workstead_link::{TLS_CERTIFICATE, TLS_CLIENTS, TLS_KEY};
 
-/// A supervisor that runs here with a key of its own.
-pub struct Supervisor {
+/// A supervisor that runs here.
+pub struct Running {
     child: Child,
     pub address: SocketAddr,
-    pub key: PublicKeyDigest,
     /// Open as long as it runs: it may have more to say.
     _said: BufReader<ChildStderr>,
     _root: TempDir,
 }
 
-impl Drop for Supervisor {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-impl Supervisor {
-    pub fn start(authority: &Authority) -> Self {
-        let made = authority.supervisor(Timestamp::now()).unwrap();
+impl Running {
+    /// With these files for the calls that it takes.
+    pub fn start(files: [(&str, &[u8]); 3]) -> Self {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("run/workstead/supervisor");
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("tls.crt"), &made.identity.certificate).unwrap();
-        std::fs::write(folder.join("tls.key"), made.identity.key.as_bytes()).unwrap();
-        std::fs::write(folder.join("ca.crt"), authority.certificate()).unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
         let mut child = Command::new(program())
             .arg("--root")
             .arg(root.path())
@@ -56,9 +56,31 @@ impl Supervisor {
         Self {
             child,
             address: (Ipv4Addr::LOCALHOST, port(&mut said)).into(),
-            key: made.public_key,
             _said: said,
             _root: root,
+        }
+    }
+}
+
+/// One with a key of its own.
+pub struct Supervisor {
+    _running: Running,
+    pub address: SocketAddr,
+    pub key: PublicKeyDigest,
+}
+
+impl Supervisor {
+    pub fn start(authority: &Authority) -> Self {
+        let made = authority.supervisor(Timestamp::now()).unwrap();
+        let running = Running::start([
+            (TLS_CERTIFICATE, made.identity.certificate.as_bytes()),
+            (TLS_KEY, made.identity.key.as_bytes()),
+            (TLS_CLIENTS, authority.certificate().as_bytes()),
+        ]);
+        Self {
+            address: running.address,
+            key: made.public_key,
+            _running: running,
         }
     }
 

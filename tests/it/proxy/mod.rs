@@ -2,5 +2,6 @@
 
 mod login;
 mod path;
+mod replicas;
 mod supervisors;
 mod watches;
