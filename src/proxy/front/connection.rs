@@ -70,6 +70,7 @@ impl<D: Door> Front<D> {
                 Came::Bomb => self.bomb(&mut link, &mut requests).await,
                 Came::Refused(violation) => self.refuse(&mut link, &mut requests, violation).await,
                 Came::Nothing => Next::Abort,
+                Came::Parted => Next::End,
             };
             match next {
                 Next::Request => requests.rest(),

@@ -17,6 +17,9 @@ use crate::proxy::wire::{Link, RequestHead, Violation};
 pub const HEAD: Duration = Duration::from_secs(10);
 /// How long a connection may wait for the next request.
 const IDLE: Duration = Duration::from_secs(75);
+/// How long it still may once the drain has begun: a request that is on its way meets no closed door, and its answer says
+/// that the connection ends.
+const PARTING: Duration = Duration::from_secs(1);
 /// Longest head of an ordinary request.
 const LONGEST: usize = 64 * 1024;
 /// Longest head that is read just to answer it.
@@ -29,8 +32,10 @@ pub enum Came {
     Head,
     /// A head in order that is too long to go on.
     Bomb,
-    /// Nothing more: the client left, or it is time to part.
+    /// Nothing more: the client left, or never said anything.
     Nothing,
+    /// Nothing for long enough. A request may be on its way all the same.
+    Parted,
     /// What broke a rule.
     Refused(Violation),
 }
@@ -45,6 +50,8 @@ pub struct Reader<'a, S> {
     bomb: Option<SemaphorePermit<'a>>,
     has_deadline: bool,
     is_first: bool,
+    /// Whether it waits only for what may be on its way.
+    is_parting: bool,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Reader<'a, S> {
@@ -63,10 +70,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Reader<'a, S> {
             bomb: None,
             has_deadline: is_first,
             is_first,
+            is_parting: false,
         }
     }
 
-    /// Reads it, unless the drain begins before its first byte.
+    /// Reads it, unless the drain begins and its first byte does not come soon.
     pub async fn read(mut self, drain: &CancellationToken) -> Came {
         let mut drained = pin!(drain.cancelled());
         poll_fn(|cx| self.poll(cx, drained.as_mut())).await
@@ -87,7 +95,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Reader<'a, S> {
             match self.link.input.poll_fill(&mut self.link.stream, cx) {
                 Poll::Ready(Ok(Fill::More(_))) => {
                     // From here on it is the head that is waited for.
-                    self.has_deadline &= self.is_first || !was_idle;
+                    let is_given_anew = was_idle && (self.is_parting || !self.is_first);
+                    self.has_deadline &= !is_given_anew;
                 }
                 Poll::Ready(Ok(Fill::Full)) => {
                     if !self.make_room() {
@@ -132,18 +141,21 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Reader<'a, S> {
         drained: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<Came> {
         let is_idle = self.link.input.is_empty();
-        if is_idle && drained.poll(cx).is_ready() {
-            return Poll::Ready(Came::Nothing);
+        if is_idle && !self.is_parting && drained.poll(cx).is_ready() {
+            self.link.deadline.set(PARTING);
+            (self.is_parting, self.has_deadline) = (true, true);
         }
         if !self.has_deadline {
             self.link.deadline.set(if is_idle { IDLE } else { HEAD });
             self.has_deadline = true;
         }
         self.link.deadline.poll_passed(cx).map(|()| {
-            if is_idle {
+            if !is_idle {
+                Came::Refused(Violation::Slow)
+            } else if self.is_first && !self.is_parting {
                 Came::Nothing
             } else {
-                Came::Refused(Violation::Slow)
+                Came::Parted
             }
         })
     }

@@ -236,25 +236,35 @@ async fn a_websocket_that_says_nothing_for_too_long_is_told_that_it_ends() {
 }
 
 #[tokio::test]
-async fn a_drain_ends_idle_connections_at_once_and_others_with_their_response() {
+async fn a_drain_ends_connections_with_their_next_response_and_idle_ones_soon() {
     let app = App::start().await;
     let mut proxy = Proxy::start(app.address).await;
     let (mut idle, mut busy) = (proxy.client().await, proxy.client().await);
-    idle.send(request("GET /.workstead-proxy/no HTTP/1.1", ""))
-        .await;
-    idle.head().await;
-    idle.expect("no").await;
+    let mut asking = proxy.client().await;
+    let own = || request("GET /.workstead-proxy/no HTTP/1.1", "");
+    for client in [&mut idle, &mut asking] {
+        client.send(own()).await;
+        let head = client.head().await;
+        assert!(!head.contains("connection: close"), "{head}");
+        client.expect("no").await;
+    }
     busy.send(request("GET / HTTP/1.1", "")).await;
     let mut upstream = app.accept().await;
     upstream.head().await;
     proxy.drain.begin.cancel();
+    // It may have been on its way already: it is answered, and the answer says that it was the last.
+    asking.send(own()).await;
+    let head = asking.head().await;
+    assert!(head.contains("connection: close"), "{head}");
+    asking.expect("no").await;
+    asking.ends().await;
     idle.ends().await;
     upstream.send("HTTP/1.1 204 No\r\n\r\n").await;
     assert_eq!(
         busy.rest().await,
         "HTTP/1.1 204 No\r\nConnection: close\r\n\r\n"
     );
-    drop((idle, busy));
+    drop((idle, asking, busy));
     within(proxy.tasks.join_next()).await.unwrap().unwrap();
     assert!(tokio::net::TcpStream::connect(proxy.address).await.is_err());
 }

@@ -80,12 +80,12 @@ impl Browser {
         panic!("it leads round and round, at last to {url}");
     }
 
-    /// What a program of the page asks for, at this replica: status alone.
-    pub async fn fetch(&self, at: SocketAddr, url: &str) -> u16 {
+    /// What a program of the page asks for, at this replica: status alone. None where its right ended under way.
+    pub async fn fetch(&self, at: SocketAddr, url: &str) -> Option<u16> {
         let (authority, path) = parts(url);
         let request = self.request(authority, path, "");
         let page = Line::open(at).await.unwrap().ask(&request).await;
-        page.unwrap().expect("an answer").status
+        Some(page.unwrap()?.status)
     }
 
     /// The head of a request.

@@ -52,7 +52,7 @@ async fn stale_authorization_a_revocation_cuts_streams_at_both_replicas_and_no_s
     let refused = world.both().map(|at| {
         let (world, alice) = (&world, &alice);
         within(PROMISED, move || async move {
-            (world.status(at, alice, "/").await == 401).then_some(())
+            (alice.fetch(at, &world.url("/")).await == Some(401)).then_some(())
         })
     });
     let refused = futures::future::join_all(refused);

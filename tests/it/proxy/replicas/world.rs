@@ -168,14 +168,15 @@ impl World {
 
     /// What somebody gets for a path of the app.
     pub async fn status(&self, at: SocketAddr, browser: &Browser, path: &str) -> u16 {
-        browser.fetch(at, &self.url(path)).await
+        let status = browser.fetch(at, &self.url(path)).await;
+        status.expect("an answer")
     }
 
     /// Waits until somebody gets this.
     pub async fn until(&self, at: SocketAddr, browser: &Browser, path: &str, status: u16) {
         let what = format!("{status} at {at}");
         eventually(&what, async || {
-            (self.status(at, browser, path).await == status).then_some(())
+            (browser.fetch(at, &self.url(path)).await == Some(status)).then_some(())
         })
         .await;
     }
