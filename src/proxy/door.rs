@@ -91,6 +91,34 @@ impl<'a> Request<'a> {
         self.target.split_once('?').map(|(_, query)| query)
     }
 
+    /// Whether a browser asks, to show what it gets, and where. Browsers that say nothing of it ask for HTML then.
+    pub fn navigation(&self) -> Option<Navigation> {
+        if *self.method != Method::GET || self.is_websocket {
+            return None;
+        }
+        if !self.has("sec-fetch-mode") && !self.has("sec-fetch-dest") {
+            let accept = self.only("accept").unwrap_or_default();
+            let is_html = |part: &[u8]| part.trim_ascii().eq_ignore_ascii_case(b"text/html");
+            let mut parts = accept.split(|byte| matches!(byte, b',' | b';'));
+            return parts.any(is_html).then_some(Navigation::Window);
+        }
+        if self.only("sec-fetch-mode") != Some(b"navigate") {
+            return None;
+        }
+        match self.only("sec-fetch-dest")? {
+            b"document" => Some(Navigation::Window),
+            b"frame" | b"iframe" => Some(Navigation::Frame),
+            b"empty" => Some(Navigation::Repeated),
+            _ => None,
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let mut found = false;
+        self.fields.each(name, &mut |_| found = true);
+        found
+    }
+
     /// The value of a header that stands there exactly once.
     pub fn only(&self, name: &str) -> Option<&'a [u8]> {
         let mut found = None;
@@ -101,6 +129,19 @@ impl<'a> Request<'a> {
         });
         found.filter(|_| count == 1)
     }
+}
+
+/// Who shows a page that a browser asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Navigation {
+    /// A window of its own.
+    Window,
+    /// A frame of another page.
+    Frame,
+    /// A window or a frame: the host's service worker repeats the request, and browsers no longer say for which. Only a
+    /// worker of the very host can: no script makes a request of this mode, and a worker may only repeat what it was
+    /// handed (Fetch, "new Request(input, init)").
+    Repeated,
 }
 
 /// Header lines, in the order in which they came.

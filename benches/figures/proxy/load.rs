@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
+use workstead::testkit::wait::eventually;
+
 use super::visitor::Visitor;
 use crate::program::{Program, installed};
 
@@ -97,6 +99,22 @@ pub(crate) fn status(origin: &str, address: SocketAddr) -> u16 {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     text.trim().parse().unwrap_or(0)
+}
+
+/// Waits until a visitor is let through at this address: a proxy that has just started may not know the pod yet.
+pub(crate) async fn until_through(visitor: &Visitor, address: SocketAddr) {
+    let what = format!("a way to {} by {address}", visitor.origin);
+    eventually(&what, async || {
+        let output = Command::new(installed("curl"))
+            .args(["-s", "--insecure", "--max-time", "5"])
+            .args(["--connect-to", &format!("::{address}")])
+            .args(["-H", &format!("Cookie: {}", visitor.cookie)])
+            .args(["-o", "/dev/null", "-w", "%{http_code}", &visitor.origin])
+            .output()
+            .unwrap();
+        matches!(&*output.stdout, b"200" | b"204").then_some(())
+    })
+    .await;
 }
 
 /// The value in the middle.

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
+use super::load::until_through;
 use super::visitor::Visitor;
 
 /// So many are opened at the same time.
@@ -95,6 +96,8 @@ impl Socket {
             .write_all(&frame(text.as_bytes(), Some([7, 1, 9, 4])))
             .await
             .expect("an open WebSocket");
+        // TLS keeps back what the socket does not take at once.
+        self.0.flush().await.expect("an open WebSocket");
         let heard = receive(&mut self.0).await.unwrap();
         assert_eq!(heard.as_deref(), Some(text.as_bytes()), "it was cut");
     }
@@ -126,6 +129,7 @@ pub(crate) async fn open(
     address: SocketAddr,
     tls: Option<&TlsConnector>,
 ) -> Vec<Socket> {
+    until_through(visitor, address).await;
     let opening = futures::stream::iter(0..count).map(|_| open_one(visitor, address, tls));
     opening.buffer_unordered(AT_A_TIME).collect().await
 }
@@ -149,6 +153,7 @@ async fn open_one(visitor: &Visitor, address: SocketAddr, tls: Option<&TlsConnec
         visitor.cookie,
     );
     stream.write_all(head.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         let count = stream.read_buf(&mut answer).await.unwrap();

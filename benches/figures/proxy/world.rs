@@ -5,6 +5,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -20,7 +21,7 @@ use workstead::model::keyring::RING_ENTRY;
 use workstead::model::names::PROXY_KEYS_SECRET;
 use workstead::testkit::ControlPlane;
 use workstead::testkit::control_plane::certificates::{Authority, Identity};
-use workstead::testkit::kubelet::{Kubelet, PodStep};
+use workstead::testkit::kubelet::{Kubelet, PodStep, mk_node};
 use workstead::testkit::wait::eventually;
 use workstead_link::{Plan, SUPERVISOR_PORT, TLS_CERTIFICATE, TLS_CLIENTS, TLS_KEY};
 
@@ -44,6 +45,8 @@ const DOMAIN: &str = "work.example.com";
 const AUTH_HOST: &str = "auth.work.example.com";
 const LOCAL_DOMAIN: &str = "workstead.localhost";
 const CERTIFICATE: &str = "bench-tls";
+/// How often the node says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 /// More than any figure opens; the figures are not about limits.
 const MANY: &str = "20000";
 
@@ -66,7 +69,7 @@ pub(crate) struct World {
     tls: u16,
     _programs: Vec<Program>,
     _supervisors: Vec<Running>,
-    _relays: JoinSet<()>,
+    _tasks: JoinSet<()>,
     _addresses: Addresses,
     plane: ControlPlane,
 }
@@ -99,7 +102,7 @@ impl World {
             tls: free().port(),
             _programs: Vec::new(),
             _supervisors: Vec::new(),
-            _relays: JoinSet::new(),
+            _tasks: JoinSet::new(),
             _addresses: addresses,
             plane,
         };
@@ -117,6 +120,7 @@ impl World {
             "metadata": {"name": "standard"}, "spec": {},
         });
         create(&Api::<WorkspaceClass>::all(self.client.clone()), &class).await;
+        self.keep_node().await;
         let certificate = json!({
             "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
             "metadata": {"name": CERTIFICATE},
@@ -145,6 +149,19 @@ impl World {
         }
     }
 
+    /// A node that says again and again that it is there: pods on one that falls silent count as not ready.
+    async fn keep_node(&mut self) {
+        let (client, name) = (self.client.clone(), self.namespace.clone());
+        mk_node(client.clone(), &name).await.unwrap();
+        self._tasks.spawn(async move {
+            loop {
+                tokio::time::sleep(HEARTBEAT).await;
+                // Of several in a row one may be lost.
+                drop(mk_node(client.clone(), &name).await);
+            }
+        });
+    }
+
     pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -168,6 +185,8 @@ impl World {
         .await;
         self.start_first_process(name, address).await;
         let kubelet = Kubelet::new(self.client.clone(), &self.namespace);
+        // A pod without a node is in no EndpointSlice.
+        kubelet.bind(&pod, &self.namespace).await.unwrap();
         kubelet.report(&pod, &PodStep::Ready).await.unwrap();
         let status = json!({"status": {
             "podIP": address, "podIPs": [{"ip": address}],
@@ -194,7 +213,7 @@ impl World {
         let (running, port) = Running::start(&program(), files, &Plan::default());
         self._supervisors.push(running);
         let listener = TcpListener::bind((address, SUPERVISOR_PORT)).await.unwrap();
-        self._relays.spawn(async move {
+        self._tasks.spawn(async move {
             let mut relays = JoinSet::new();
             while let Ok((mut outside, _)) = listener.accept().await {
                 relays.spawn(async move {
@@ -227,6 +246,8 @@ impl World {
             .args(["--oidc-issuer", "https://127.0.0.1:9"])
             .args(["--oidc-client-id", "bench"])
             .args(["--health-address", &at(0).to_string()])
+            // Nor do the others write one.
+            .args(["--access-log", "false"])
             .args(["--limit-connections", MANY])
             .args(["--limit-connections-per-address", MANY])
             .args(["--limit-streams-per-user", MANY])

@@ -223,6 +223,8 @@ yes
 - name: WORKSTEAD_KEEP_ALIVE_PATHS
   value: {{ join "," . | quote }}
 {{- end }}
+- name: WORKSTEAD_ACCESS_LOG
+  value: {{ $proxy.accessLog | quote }}
 {{- with $proxy.limits }}
 - name: WORKSTEAD_LIMIT_CONNECTIONS
   value: {{ .connections | int64 | quote }}

@@ -100,7 +100,8 @@ impl App {
     async fn answer(&self, request: &Request<'_>) -> Verdict {
         match &request.host.target {
             Target::Unknown => Verdict::Answer(pages::not_found()),
-            Target::Auth => Verdict::Answer(self.login.auth_host(request).await),
+            // A login is rare, and what it needs while it goes on is large: no other request has to carry it.
+            Target::Auth => Verdict::Answer(Box::pin(self.login.auth_host(request)).await),
             Target::Workspace { port, .. } => self.workspace(*request, *port).await,
         }
     }

@@ -1,7 +1,7 @@
 //! A request on its way to a workspace: its right to go on, what counts as use, and what is written of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -13,7 +13,6 @@ use crate::proxy::authorize::live::Right;
 use crate::proxy::door::{Ended, Meter, Permit, Request};
 use crate::proxy::limits::streams::Place;
 use crate::proxy::observe::access::Line;
-use crate::proxy::observe::metrics::{RequestLabels, StreamLabels, class_of};
 use crate::proxy::route::{Proof, Route};
 use crate::proxy::session::SignedIn;
 use crate::proxy::wake::activity::Use;
@@ -75,7 +74,8 @@ pub struct Begin<'a> {
 pub struct Tally {
     known: Arc<Known>,
     used: Option<Arc<Use>>,
-    line: Option<Line>,
+    /// Taken by the end of the request.
+    line: Mutex<Option<Line>>,
     since: Instant,
     is_websocket: bool,
     upgraded: AtomicBool,
@@ -99,15 +99,9 @@ impl Tally {
             .metrics
             .decide_seconds
             .observe(begin.since.elapsed().as_secs_f64());
-        known
-            .metrics
-            .open_streams
-            .get_or_create(&StreamLabels {
-                kind: kind_label(request.is_websocket),
-            })
-            .inc();
+        known.metrics.open(request.is_websocket).inc();
         Self {
-            line: known.access.is_on().then(|| line(&begin)),
+            line: Mutex::new(known.access.is_on().then(|| line(&begin))),
             known: known.clone(),
             used,
             since: begin.since,
@@ -117,8 +111,10 @@ impl Tally {
     }
 }
 
-fn kind_label(is_websocket: bool) -> &'static str {
-    if is_websocket { "websocket" } else { "request" }
+impl Tally {
+    fn line(&self) -> MutexGuard<'_, Option<Line>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn line(begin: &Begin<'_>) -> Line {
@@ -154,8 +150,8 @@ impl Meter for Tally {
 
     fn upgraded(&self) {
         self.upgraded.store(true, Ordering::Relaxed);
-        if let Some(line) = &self.line {
-            let mut line = line.clone();
+        let line = self.line().clone();
+        if let Some(mut line) = line {
             line.event = "open";
             line.status = Some(101);
             self.known.access.add(line);
@@ -164,24 +160,13 @@ impl Meter for Tally {
 
     fn ended(&self, ended: &Ended) {
         let metrics = &self.known.metrics;
-        metrics
-            .open_streams
-            .get_or_create(&StreamLabels {
-                kind: kind_label(self.is_websocket),
-            })
-            .dec();
-        metrics
-            .requests
-            .get_or_create(&RequestLabels {
-                by: "workspace",
-                status: class_of(ended.status.unwrap_or_default()),
-            })
-            .inc();
+        metrics.open(self.is_websocket).dec();
+        metrics.answered(ended.status).inc();
         if let Some(connect) = ended.connect {
             metrics.connect_seconds.observe(connect.as_secs_f64());
         }
-        if let Some(line) = &self.line {
-            let mut line = line.clone();
+        let line = self.line().take();
+        if let Some(mut line) = line {
             if self.upgraded.load(Ordering::Relaxed) {
                 line.event = "close";
             }

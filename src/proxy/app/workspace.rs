@@ -54,9 +54,9 @@ impl App {
                     return Verdict::Answer(pages::not_running(&request, &route, allowed));
                 }
                 let who = asking.viewer.as_deref().map(SignedIn::subject);
-                let waited = self.known.held.wait(&self.known.table, &route, who).await;
-                match waited {
-                    Waited::Ready => match self.attempt(&request, port).await {
+                let wait = self.known.held.wait(&self.known.table, &route, who);
+                match Box::pin(wait).await {
+                    Waited::Ready => match Box::pin(self.attempt(&request, port)).await {
                         Outcome::Verdict(verdict) => verdict,
                         Outcome::NotThere(route, allowed, _) => {
                             Verdict::Answer(pages::not_running(&request, &route, allowed))
@@ -89,16 +89,15 @@ impl App {
         match origin::preflight(request, &context, visibility) {
             Some(Preflight::Refuse) => return self.denied("preflight", pages::no_preflight()),
             Some(Preflight::Forward) => {
-                return self
-                    .forward_preflight(request, &route, port, since, now)
-                    .await;
+                let forwarded = self.forward_preflight(request, &route, port, since, now);
+                return Box::pin(forwarded).await;
             }
             None => {}
         }
         let asking = self.asking(request, &route, now);
         if request.path().starts_with(RESERVED_PREFIX) {
             return Outcome::Verdict(Verdict::Answer(
-                self.own_path(request, &route, port, &asking).await,
+                Box::pin(self.own_path(request, &route, port, &asking)).await,
             ));
         }
         let decision = self.decision(&route, port, &asking);
@@ -114,7 +113,7 @@ impl App {
         if allowed.role != Role::Public
             && let Err(foreign) = origin::check(request, &context)
         {
-            return self.denied(foreign.reason(), pages::foreign());
+            return self.denied(foreign.reason(), pages::foreign(foreign));
         }
         if allowed.port.is_none() && is_running(&route) {
             return self.denied("no_editor", pages::no_editor(request, &route));
@@ -134,7 +133,7 @@ impl App {
             Ok(reached) => reached,
             Err(answer) => return self.denied("no_proof", answer),
         };
-        self.count("allow", allowed.role.as_str());
+        self.known.metrics.allowed(allowed.role).inc();
         let begin = Begin {
             request,
             route: &route,
@@ -272,7 +271,7 @@ impl App {
         let supervisors = &self.known.supervisors;
         let proof = match supervisors.held(route) {
             Some(proof) => proof,
-            None => supervisors.prove(route).await.map_err(|error| {
+            None => Box::pin(supervisors.prove(route)).await.map_err(|error| {
                 let workspace = format!("{}/{}", route.key.namespace, route.key.name);
                 tracing::warn!(%workspace, %error, "a pod did not prove that it is a workspace's");
                 pages::no_proof(request, error.reason())
@@ -359,7 +358,7 @@ fn is_held(request: &Request<'_>) -> bool {
     if request.is_websocket {
         return true;
     }
-    if pages::is_navigation(request) || *request.method == Method::OPTIONS {
+    if request.navigation().is_some() || *request.method == Method::OPTIONS {
         return false;
     }
     request

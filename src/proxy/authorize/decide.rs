@@ -102,6 +102,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::Public,
+        Self::SignedIn,
+        Self::ByGroup,
+        Self::ByName,
+        Self::Owner,
+    ];
+
     /// For counters and logs.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -70,9 +70,14 @@ struct Stream<V> {
 pub struct Right<V: Viewer + 'static> {
     registry: Arc<Registry<V>>,
     inputs: Inputs<V>,
+    registered: OnceLock<Registered>,
+}
+
+/// What somebody who waits for the end shares with the registry.
+struct Registered {
+    number: u64,
     token: CancellationToken,
     why: Arc<OnceLock<&'static str>>,
-    registered: OnceLock<u64>,
 }
 
 impl<V: Viewer + 'static> Registry<V> {
@@ -100,8 +105,6 @@ impl<V: Viewer + 'static> Registry<V> {
         Arc::new(Right {
             registry: self.clone(),
             inputs,
-            token: CancellationToken::new(),
-            why: Arc::default(),
             registered: OnceLock::new(),
         })
     }
@@ -210,15 +213,19 @@ impl<V: Viewer + 'static> Registry<V> {
         }
     }
 
-    fn register(&self, right: &Right<V>) -> u64 {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let stream = Stream {
-            port: right.inputs.port,
-            viewer: right.inputs.viewer.clone(),
-            token: right.token.clone(),
-            why: right.why.clone(),
+    fn register(&self, inputs: &Inputs<V>) -> Registered {
+        let registered = Registered {
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+            token: CancellationToken::new(),
+            why: Arc::default(),
         };
-        let route = &right.inputs.route;
+        let stream = Stream {
+            port: inputs.port,
+            viewer: inputs.viewer.clone(),
+            token: registered.token.clone(),
+            why: registered.why.clone(),
+        };
+        let route = &inputs.route;
         let mut groups = self.lock();
         // Something may have changed since it was decided, and nobody else will look: decided here once more, while those
         // who look at changes have to wait.
@@ -232,15 +239,15 @@ impl<V: Viewer + 'static> Registry<V> {
             let _ = stream.why.set(why);
             stream.token.cancel();
             self.count_cut(why);
-            return number;
+            return registered;
         }
         let group = groups.entry(route.uid.clone()).or_insert_with(|| Group {
             name: route.key.name.clone(),
             decided: current.cloned(),
             streams: HashMap::new(),
         });
-        group.streams.insert(number, stream);
-        number
+        group.streams.insert(registered.number, stream);
+        registered
     }
 
     fn deregister(&self, uid: &Uid, number: u64) {
@@ -264,26 +271,29 @@ impl<V: Viewer + 'static> Registry<V> {
 impl<V: Viewer + 'static> Right<V> {
     /// Why it ended, once it has: for the log.
     pub fn why(&self) -> Option<&'static str> {
-        self.why.get().copied()
+        self.registered.get()?.why.get().copied()
     }
 
-    /// Whether it ended.
+    /// Whether it ended while somebody waited for that.
     pub fn is_over(&self) -> bool {
-        self.token.is_cancelled()
+        let registered = self.registered.get();
+        registered.is_some_and(|registered| registered.token.is_cancelled())
     }
 }
 
 impl<V: Viewer + 'static> Permit for Right<V> {
     fn cut(&self) -> WaitForCancellationFutureOwned {
-        self.registered.get_or_init(|| self.registry.register(self));
-        self.token.clone().cancelled_owned()
+        let register = || self.registry.register(&self.inputs);
+        let registered = self.registered.get_or_init(register);
+        registered.token.clone().cancelled_owned()
     }
 }
 
 impl<V: Viewer + 'static> Drop for Right<V> {
     fn drop(&mut self) {
-        if let Some(number) = self.registered.get() {
-            self.registry.deregister(&self.inputs.route.uid, *number);
+        if let Some(registered) = self.registered.get() {
+            let uid = &self.inputs.route.uid;
+            self.registry.deregister(uid, registered.number);
         }
     }
 }

@@ -8,7 +8,7 @@ use http::Method;
 
 use crate::api::access::{Cors, Visibility};
 use crate::model::access::Port;
-use crate::proxy::door::Request;
+use crate::proxy::door::{Navigation, Request};
 use crate::proxy::host::{Site, Target};
 use crate::proxy::route::table::{Route, Routes};
 
@@ -36,6 +36,9 @@ pub enum Foreign {
     /// A part of a page, or a frame.
     #[error("another origin embeds something of this one")]
     Embedded,
+    /// A page that a service worker asks for: a window may show it, and a frame may not.
+    #[error("another origin leads here, and a service worker hides whether into a frame")]
+    Repeated,
     /// What the browser says contradicts itself.
     #[error("the headers that say where the request comes from contradict each other")]
     Contradiction,
@@ -48,6 +51,7 @@ impl Foreign {
             Self::WebSocket => "foreign_websocket",
             Self::Unsafe => "foreign_unsafe",
             Self::Embedded => "foreign_embedded",
+            Self::Repeated => "foreign_repeated",
             Self::Contradiction => "foreign_contradiction",
         }
     }
@@ -83,6 +87,16 @@ enum From {
 pub fn check(request: &Request<'_>, context: &Context<'_>) -> Result<(), Foreign> {
     let site = request.only("sec-fetch-site");
     let origin = Seen::of(request, "origin");
+    let is_safe = matches!(*request.method, Method::GET | Method::HEAD);
+    // Typed in, or a program that says nothing of a page.
+    let is_bare = origin == Seen::None && Seen::of(request, "referer") == Seen::None;
+    if is_bare
+        && is_safe
+        && !request.is_websocket
+        && matches!(site, None | Some(b"none" | b"same-origin"))
+    {
+        return Ok(());
+    }
     let own = own_origin(request, context);
     let named = match origin {
         Seen::None => From::Unknown,
@@ -114,14 +128,16 @@ pub fn check(request: &Request<'_>, context: &Context<'_>) -> Result<(), Foreign
         (None, From::Unknown) => referrer(request, &own, context),
         (None, named) => named,
     };
-    let is_safe = matches!(*request.method, Method::GET | Method::HEAD);
     match from {
         From::Own | From::Listed => Ok(()),
         // Old browsers say nothing of what they get. For what changes something, no word is a foreign one.
         From::Unknown if is_safe => Ok(()),
         _ if !is_safe => Err(Foreign::Unsafe),
-        _ if is_navigation(request) => Ok(()),
-        _ => Err(Foreign::Embedded),
+        _ => match request.navigation() {
+            Some(Navigation::Window) => Ok(()),
+            Some(Navigation::Repeated) => Err(Foreign::Repeated),
+            Some(Navigation::Frame) | None => Err(Foreign::Embedded),
+        },
     }
 }
 
@@ -262,20 +278,6 @@ fn is_below(name: &str, domain: &str) -> bool {
         || name
             .strip_suffix(domain)
             .is_some_and(|rest| rest.ends_with('.'))
-}
-
-/// A page in a window of its own. Browsers that say nothing of it ask for HTML then.
-fn is_navigation(request: &Request<'_>) -> bool {
-    let mode = Seen::of(request, "sec-fetch-mode");
-    let destination = Seen::of(request, "sec-fetch-dest");
-    if mode == Seen::None && destination == Seen::None {
-        let mut asks = false;
-        request.fields.each("accept", &mut |value| {
-            asks |= value.windows(9).any(|part| part == b"text/html");
-        });
-        return asks;
-    }
-    mode == Seen::One(b"navigate") && destination == Seen::One(b"document")
 }
 
 #[cfg(test)]

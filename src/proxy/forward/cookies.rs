@@ -1,6 +1,6 @@
 //! `Cookie` on its way to an app: ours are taken out, and not a byte of the others is changed.
 
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 use crate::proxy::session::cookies::is_ours;
 use crate::proxy::wire::grammar::trimmed;
@@ -18,7 +18,13 @@ pub fn put_without_ours(out: &mut Vec<u8>, value: &[u8]) -> bool {
     let begin = out.len();
     let mut is_first = true;
     let mut kept = false;
-    for pair in value.split(|byte| *byte == b';') {
+    let mut rest = Some(value);
+    while let Some(value) = rest {
+        let (pair, others) = match memchr(b';', value).and_then(|end| value.split_at_checked(end)) {
+            Some((pair, others)) => (pair, others.strip_prefix(b";")),
+            None => (value, None),
+        };
+        rest = others;
         if is_ours(name_of(pair)) {
             is_first = false;
             continue;
@@ -39,7 +45,8 @@ pub fn put_without_ours(out: &mut Vec<u8>, value: &[u8]) -> bool {
 
 /// The name of a pair, as a browser or an app would read it.
 pub fn name_of(pair: &[u8]) -> &[u8] {
-    trimmed(pair.split(|byte| *byte == b'=').next().unwrap_or_default())
+    let name = memchr(b'=', pair).and_then(|end| pair.get(..end));
+    trimmed(name.unwrap_or(pair))
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl Forward {
         let kept = self.pool.take(&order.upstream, order.protocol);
         let mut upstream = match kept {
             Some(upstream) => upstream,
-            None => match self.connect(order, ended).await {
+            None => match Box::pin(self.connect(order, ended)).await {
                 Ok(upstream) => upstream,
                 Err(failure) => return Outcome::Failed(failure),
             },
@@ -109,13 +109,12 @@ impl Forward {
             .run()
             .await;
         if matches!(outcome, exchange::End::Unsent) && call.head.method().is_idempotent() {
-            upstream = match self.connect(order, ended).await {
+            upstream = match Box::pin(self.connect(order, ended)).await {
                 Ok(upstream) => upstream,
                 Err(failure) => return Outcome::Failed(failure),
             };
-            outcome = Exchange::new(call, link, &mut upstream, scratch, ended)
-                .run()
-                .await;
+            let again = Exchange::new(call, link, &mut upstream, scratch, ended);
+            outcome = Box::pin(again.run()).await;
         }
         match outcome {
             exchange::End::Over { kept, closes } => {

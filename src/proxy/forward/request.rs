@@ -8,6 +8,9 @@ use crate::proxy::wire::RequestHead;
 use crate::proxy::wire::fields::Field;
 use crate::proxy::wire::kind::Kind;
 
+/// About as long as what we add.
+const OURS: usize = 160;
+
 /// What we tell apps of a client. Made once for a connection.
 pub struct Provenance {
     /// Where the connection comes from.
@@ -73,6 +76,7 @@ impl Provenance {
 
 /// Writes the head as the app gets it. Everything that isn't a proxy's business is there as it came and in its order.
 pub fn put(out: &mut Vec<u8>, head: &RequestHead, provenance: &Provenance) {
+    out.reserve(head.lines().bytes().len() + OURS);
     let version = if head.is_1_1() { "1.1" } else { "1.0" };
     out.extend_from_slice(head.method().as_str().as_bytes());
     out.push(b' ');

@@ -43,6 +43,7 @@ pub fn put_interim(out: &mut Vec<u8>, head: &ResponseHead, host: &str, ended: &m
 }
 
 fn put_lines(out: &mut Vec<u8>, head: &ResponseHead, host: &str, ended: &mut Ended) {
+    out.reserve(head.lines().bytes().len());
     out.extend_from_slice(b"HTTP/1.1 ");
     put_decimal(out, u64::from(head.status()));
     out.push(b' ');

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -47,6 +48,35 @@ struct Requests {
     out: Vec<u8>,
 }
 
+/// The memory of connections that are over, for those that come: each request of HTTP/2 is one.
+#[derive(Default)]
+pub(super) struct Spare(Mutex<Vec<Memory>>);
+
+/// What a connection writes into anew for each request.
+#[derive(Default)]
+struct Memory {
+    head: RequestHead,
+    scratch: Scratch,
+    out: Vec<u8>,
+}
+
+impl Spare {
+    /// So many are kept, of a few KiB each.
+    const KEPT: usize = 64;
+
+    fn take(&self) -> Memory {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.pop().unwrap_or_default()
+    }
+
+    fn give(&self, memory: Memory) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < Self::KEPT {
+            kept.push(memory);
+        }
+    }
+}
+
 impl<D: Door> Front<D> {
     /// Serves requests until the connection ends or becomes a WebSocket.
     pub(super) async fn requests<S>(&self, stream: S, peer: Peer) -> Option<Box<Tunnel<S>>>
@@ -54,43 +84,59 @@ impl<D: Door> Front<D> {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let mut link = Link::new(stream, self.forward.blocks.clone(), peer.opened + HEAD);
+        let Memory { head, scratch, out } = self.spare.take();
         let mut requests = Requests {
             provenance: Provenance::of(&peer.client, peer.is_forwarder),
             peer,
-            head: RequestHead::default(),
+            head,
             host: HostMemo::default(),
-            scratch: Scratch::default(),
-            out: Vec::new(),
+            scratch,
+            out,
         };
+        let switched = self.one_by_one(&mut link, &mut requests).await;
+        requests.rest();
+        let Requests {
+            head, scratch, out, ..
+        } = requests;
+        self.spare.give(Memory { head, scratch, out });
+        let Switched {
+            upstream,
+            order,
+            ended,
+        } = *switched?;
+        let (client, end) = ((link.stream, link.input), self.drain.end.clone());
+        let tunnel = Tunnel::new(client, upstream, &order, ended, end);
+        Some(Box::new(
+            tunnel.ends_after_silence(self.forward.silent_stream),
+        ))
+    }
+
+    async fn one_by_one<S>(
+        &self,
+        link: &mut Link<S>,
+        requests: &mut Requests,
+    ) -> Option<Box<Switched>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
         let mut is_first = true;
         loop {
-            let reader = Reader::new(&mut link, &mut requests.head, &self.bombs, is_first);
+            let reader = Reader::new(link, &mut requests.head, &self.bombs, is_first);
             let next = match reader.read(&self.drain.begin).await {
-                Came::Head => self.request(&mut link, &mut requests).await,
-                Came::Bomb => self.bomb(&mut link, &mut requests).await,
-                Came::Refused(violation) => self.refuse(&mut link, &mut requests, violation).await,
+                Came::Head => self.request(link, requests).await,
+                Came::Bomb => self.bomb(link, requests).await,
+                Came::Refused(violation) => self.refuse(link, requests, violation).await,
                 Came::Nothing => Next::Abort,
                 Came::Parted => Next::End,
             };
             match next {
                 Next::Request => requests.rest(),
                 Next::End => {
-                    linger(&mut link).await;
+                    linger(link).await;
                     return None;
                 }
                 Next::Abort => return None,
-                Next::Switched(switched) => {
-                    let Switched {
-                        upstream,
-                        order,
-                        ended,
-                    } = *switched;
-                    let (client, end) = ((link.stream, link.input), self.drain.end.clone());
-                    let tunnel = Tunnel::new(client, upstream, &order, ended, end);
-                    return Some(Box::new(
-                        tunnel.ends_after_silence(self.forward.silent_stream),
-                    ));
-                }
+                Next::Switched(switched) => return Some(switched),
             }
             is_first = false;
         }

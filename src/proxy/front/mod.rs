@@ -36,6 +36,7 @@ pub struct Front<D> {
     site: Arc<Site>,
     drain: Drain,
     bombs: Semaphore,
+    spare: connection::Spare,
 }
 
 /// How connections are told to end.
@@ -126,6 +127,7 @@ impl<D: Door> Front<D> {
             site,
             drain,
             bombs: Semaphore::new(BOMBS),
+            spare: connection::Spare::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, debug, debug_span, warn};
 
 use self::limits::{Limits, Places};
 use self::tls::Tls;
@@ -157,7 +157,7 @@ impl<D: Door> Listener<D> {
             }
             drop(place);
         };
-        tasks.spawn(connection.instrument(info_span!("connection")));
+        tasks.spawn(connection.instrument(debug_span!("connection")));
     }
 }
 

@@ -3,14 +3,14 @@
 use http::{HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 
-use crate::proxy::door::{Answer, Request};
+use crate::proxy::door::{Answer, Navigation, Request};
 use crate::proxy::host::Target;
 use crate::proxy::login::begin::unable;
 use crate::proxy::login::oidc::{Identity, Provider, pkce_challenge};
 use crate::proxy::login::outside::{Place, Step};
 use crate::proxy::login::{
-    AUTH_SESSION, Login, Means, PROVIDER_CALLBACK_PATH, answers, attempt_name, cookie,
-    is_navigation, not_now, nothing_here, query, removals, wrong_method,
+    AUTH_SESSION, Login, Means, PROVIDER_CALLBACK_PATH, answers, attempt_name, cookie, not_now,
+    nothing_here, query, removals, wrong_method,
 };
 use crate::proxy::session::claims::{
     ATTEMPT_LIFE, Attempt, AuthSession, GROUPS_LIFE, LOGIN_LIFE, LoginRequestClaims, LoginTarget,
@@ -30,7 +30,7 @@ impl Login {
         if request.method != Method::GET {
             return wrong_method();
         }
-        if !is_navigation(request) {
+        if request.navigation() != Some(Navigation::Window) {
             // A script of a workspace below the same parent domain could try: it gets no ticket.
             self.note(request, Step::Request, "no-navigation", None);
             return answers::page(

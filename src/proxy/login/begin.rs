@@ -2,12 +2,10 @@
 
 use http::{HeaderValue, StatusCode};
 
-use crate::proxy::door::{Answer, Request};
+use crate::proxy::door::{Answer, Navigation, Request};
 use crate::proxy::login::outside::Step;
 use crate::proxy::login::ticket::nonce_digest;
-use crate::proxy::login::{
-    LOGIN_PATH, Login, answers, attempt_name, is_navigation, query, removals,
-};
+use crate::proxy::login::{LOGIN_PATH, Login, answers, attempt_name, query, removals};
 use crate::proxy::session::claims::{
     ATTEMPT_LIFE, LOGIN_REQUEST_LIFE, LoginRequestClaims, LoginTarget,
 };
@@ -21,7 +19,8 @@ impl Login {
     /// A top-level navigation goes to the auth host, with a nonce in its cookies that ties what comes back to this
     /// browser. All else gets 401: a program or a script would follow a redirect to a page that it can't use.
     pub fn begin(&self, request: &Request<'_>, look: &Look) -> Answer {
-        if !is_navigation(request) {
+        // A frame shows no sign-in.
+        if matches!(request.navigation(), None | Some(Navigation::Frame)) {
             self.note(request, Step::Begin, "unauthorized", None);
             let next = format!(
                 "open {}/ in a browser and sign in",

@@ -263,26 +263,6 @@ fn attempt_name(now: Timestamp, entropy: &dyn Entropy) -> String {
     format!("{:08x}{random}", now.as_second())
 }
 
-/// Whether a request is one that a person's browser makes to show a page: only such a one may be sent elsewhere.
-fn is_navigation(request: &Request<'_>) -> bool {
-    if request.method != Method::GET || request.is_websocket {
-        return false;
-    }
-    let has = |name: &str| {
-        let mut found = false;
-        request.fields.each(name, &mut |_| found = true);
-        found
-    };
-    if has("sec-fetch-mode") || has("sec-fetch-dest") {
-        let is = |name: &str, value: &[u8]| request.only(name) == Some(value);
-        return is("sec-fetch-mode", b"navigate") && is("sec-fetch-dest", b"document");
-    }
-    let accept = request.only("accept").unwrap_or_default();
-    accept
-        .split(|byte| *byte == b',' || *byte == b';')
-        .any(|part| part.trim_ascii().eq_ignore_ascii_case(b"text/html"))
-}
-
 /// A service worker of ours would see every ticket that comes after.
 fn is_service_worker(request: &Request<'_>) -> bool {
     let mut found = false;

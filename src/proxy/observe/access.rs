@@ -4,17 +4,21 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::sleep;
 
 use crate::proxy::observe::metrics::ProxyMetrics;
 
 /// Lines that may wait.
 const QUEUE: usize = 8192;
-/// Lines that are written at once.
-const BATCH: usize = 256;
+/// Lines that are written at once, at most.
+const BATCH: usize = 1024;
+/// How long further lines are waited for before the next are written: one by one each would cost a system call.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// One line.
 #[derive(Clone, Debug, Serialize)]
@@ -120,6 +124,9 @@ pub async fn write(mut lines: Receiver<Line>, mut to: impl Write) -> io::Result<
         }
         to.write_all(&text)?;
         to.flush()?;
+        if lines.len() < BATCH && !lines.is_closed() {
+            sleep(PAUSE).await;
+        }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::proxy::authorize::decide::Role;
 use crate::proxy::route::metrics::RouteMetrics;
 use crate::telemetry::metrics::Families;
 
@@ -76,6 +77,15 @@ pub struct ProxyMetrics {
     pub wakes: Counter,
     /// Requests that wait for a workspace to be ready.
     pub held: Gauge,
+    at_hand: AtHand,
+}
+
+/// Members of families that every request counts in: nothing is looked up for it.
+struct AtHand {
+    open_requests: Gauge,
+    open_websockets: Gauge,
+    answered: [Counter; CLASSES.len()],
+    allowed: [Counter; Role::ALL.len()],
 }
 
 impl fmt::Debug for ProxyMetrics {
@@ -99,17 +109,21 @@ impl ProxyMetrics {
                 metric
             }};
         }
+        let requests = register!("requests", "Requests", Family::default());
+        let decisions = register!("decisions", "Decisions on requests", Family::default());
+        let open_streams = register!(
+            "open_streams",
+            "Requests to workspaces that are open",
+            Family::default()
+        );
         Self {
-            requests: register!("requests", "Requests", Family::default()),
-            decisions: register!("decisions", "Decisions on requests", Family::default()),
+            at_hand: AtHand::of(&requests, &decisions, &open_streams),
+            requests,
+            decisions,
+            open_streams,
             refused: register!(
                 "refused_requests",
                 "Requests refused before any decision, by rule",
-                Family::default()
-            ),
-            open_streams: register!(
-                "open_streams",
-                "Requests to workspaces that are open",
                 Family::default()
             ),
             logins: register!("logins", "Steps of logins", Family::default()),
@@ -143,6 +157,59 @@ impl ProxyMetrics {
     }
 }
 
+impl ProxyMetrics {
+    /// Requests to workspaces that are open now, of this kind.
+    pub fn open(&self, is_websocket: bool) -> &Gauge {
+        if is_websocket {
+            &self.at_hand.open_websockets
+        } else {
+            &self.at_hand.open_requests
+        }
+    }
+
+    /// Requests that a workspace answered so; none where the connection ended before.
+    pub fn answered(&self, status: Option<u16>) -> &Counter {
+        let [.., none] = &self.at_hand.answered;
+        let class = class_of(status.unwrap_or_default());
+        let at = CLASSES.iter().position(|known| *known == class);
+        at.and_then(|at| self.at_hand.answered.get(at))
+            .unwrap_or(none)
+    }
+
+    /// Requests that were let in by this right.
+    pub fn allowed(&self, role: Role) -> &Counter {
+        let [first, ..] = &self.at_hand.allowed;
+        let at = Role::ALL.iter().position(|known| *known == role);
+        at.and_then(|at| self.at_hand.allowed.get(at))
+            .unwrap_or(first)
+    }
+}
+
+impl AtHand {
+    fn of(
+        requests: &Family<RequestLabels, Counter>,
+        decisions: &Family<DecisionLabels, Counter>,
+        open: &Family<StreamLabels, Gauge>,
+    ) -> Self {
+        let open = |kind| open.get_or_create(&StreamLabels { kind }).clone();
+        Self {
+            open_requests: open("request"),
+            open_websockets: open("websocket"),
+            answered: CLASSES.map(|status| {
+                let by = "workspace";
+                requests
+                    .get_or_create(&RequestLabels { by, status })
+                    .clone()
+            }),
+            allowed: Role::ALL.map(|role| {
+                let (decision, reason) = ("allow", role.as_str());
+                let labels = DecisionLabels { decision, reason };
+                decisions.get_or_create(&labels).clone()
+            }),
+        }
+    }
+}
+
 impl Families for ProxyMetrics {
     fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -150,6 +217,9 @@ impl Families for ProxyMetrics {
         Ok(text)
     }
 }
+
+/// All classes of a status, and none.
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 
 /// The class of a status, as a label.
 pub fn class_of(status: u16) -> &'static str {

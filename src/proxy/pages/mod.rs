@@ -6,39 +6,20 @@ mod html;
 mod states;
 
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
-    VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, VARY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 use hyper::body::Bytes;
 use serde_json::json;
 
 use crate::proxy::authorize::decide::Allowed;
+use crate::proxy::authorize::origin::Foreign;
 use crate::proxy::door::{Answer, Failure, Request};
 use crate::proxy::limits::streams::TooMany;
 use crate::proxy::route::Route;
 
 pub use states::{STATE_PATH, not_running, own_path};
-
-/// Whether a request is one that a person's browser makes to show a page.
-pub fn is_navigation(request: &Request<'_>) -> bool {
-    if *request.method != Method::GET || request.is_websocket {
-        return false;
-    }
-    match (
-        request.only("sec-fetch-mode"),
-        request.only("sec-fetch-dest"),
-    ) {
-        (None, None) => request.only(ACCEPT.as_str()).is_some_and(|accept| {
-            accept
-                .windows(9)
-                .any(|part| part.eq_ignore_ascii_case(b"text/html"))
-        }),
-        (mode, dest) => {
-            mode == Some(b"navigate") && matches!(dest, Some(b"document" | b"iframe" | b"frame"))
-        }
-    }
-}
 
 /// The same for every host that is none and for every workspace that is not the visitor's: neither is told from the other.
 pub fn not_found() -> Answer {
@@ -59,7 +40,14 @@ pub fn no_preflight() -> Answer {
 }
 
 /// A page of another origin made the request.
-pub fn foreign() -> Answer {
+pub fn foreign(why: Foreign) -> Answer {
+    if why == Foreign::Repeated {
+        // It can't be framed, so it only goes on in a window, and the next request comes from this very host.
+        let body = html::Page::new("Opening…").paragraph(
+            "A page of another origin led here. If this page does not go on by itself, load it again.",
+        );
+        return page(StatusCode::FORBIDDEN, body, Some(0));
+    }
     message(
         StatusCode::FORBIDDEN,
         "Not from another page",
@@ -125,7 +113,7 @@ pub fn too_many_refusals(request: &Request<'_>, seconds: u32) -> Answer {
     let title = "Too many requests for what is not there";
     let text = "Very many requests from your network asked within this minute for what is not there or not open to them. Wait for the next one.";
     let status = StatusCode::TOO_MANY_REQUESTS;
-    if is_navigation(request) {
+    if request.navigation().is_some() {
         return page(
             status,
             html::Page::new(title).paragraph(text),
@@ -143,7 +131,7 @@ pub fn message(status: StatusCode, title: &str, text: &str) -> Answer {
 
 /// 503, and the page loads itself again.
 fn again(request: &Request<'_>, title: &str, text: &str) -> Answer {
-    if is_navigation(request) {
+    if request.navigation().is_some() {
         let body = html::Page::new(title).paragraph(text);
         return page(StatusCode::SERVICE_UNAVAILABLE, body, Some(3));
     }

@@ -8,7 +8,7 @@ use crate::api::workspace::{ActualState, WorkspaceStatus};
 use crate::proxy::authorize::decide::Allowed;
 use crate::proxy::door::{Answer, Request};
 use crate::proxy::pages::html::Page;
-use crate::proxy::pages::{is_navigation, not_found, object, page, program, sees_inside};
+use crate::proxy::pages::{not_found, object, page, program, sees_inside};
 use crate::proxy::route::Route;
 use crate::proxy::wake::visits::can_wake;
 
@@ -30,7 +30,7 @@ struct Words {
 pub fn not_running(request: &Request<'_>, route: &Route, allowed: Allowed) -> Answer {
     let status = &*route.status;
     let words = words(route);
-    if !is_navigation(request) {
+    if request.navigation().is_none() {
         return program(
             StatusCode::SERVICE_UNAVAILABLE,
             words.title,

@@ -208,7 +208,7 @@ impl Supervisors {
         let slots = lock(&self.0.slots);
         let slot = slots.get(&pod.uid)?;
         match &slot.state {
-            State::Open(session) if slot.whom == self.whom(route).ok()? => {
+            State::Open(session) if self.is_whom(&slot.whom, route) => {
                 Some(Proof::of(session)).filter(Proof::holds)
             }
             _ => None,
@@ -275,6 +275,18 @@ impl Supervisors {
             address: SocketAddr::new(pod.address, self.0.settings.port),
             key: route.supervisor.ok_or_else(|| ProveError::NoKey(name()))?,
         })
+    }
+
+    /// Whether that is who it was.
+    fn is_whom(&self, whom: &Whom, route: &Route) -> bool {
+        let address = SocketAddr::new;
+        let pod = route
+            .pod()
+            .map(|pod| address(pod.address, self.0.settings.port));
+        whom.workspace == route.key
+            && whom.uid == route.uid
+            && Some(whom.address) == pod
+            && Some(whom.key) == route.supervisor
     }
 
     fn ask(&self, pod: &Uid, whom: Whom) -> Result<Asked, ProveError> {

@@ -8,20 +8,50 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Size of a block: what one read takes at most.
+/// Size of a block: what one read takes at most, but for [`LARGE`] ones.
 pub const BLOCK: usize = 16 * 1024;
+/// Size of the blocks of those who have much to read: fewer calls for the same bytes.
+const LARGE: usize = 64 * 1024;
+/// How many large ones there are: 8 MiB. Slow readers could hold any number.
+const LARGE_BLOCKS: usize = 128;
 
 /// Blocks that nobody uses at the moment, shared by all connections.
 pub struct Blocks {
     free: Mutex<Vec<Box<[u8]>>>,
     kept: usize,
+    large: Mutex<LargeBlocks>,
+}
+
+#[derive(Default)]
+struct LargeBlocks {
+    free: Vec<Box<[u8]>>,
+    /// Those that somebody has.
+    used: usize,
 }
 
 impl Blocks {
     /// Keeps up to so many blocks for the next user.
     pub fn new(kept: usize) -> Arc<Self> {
         let free = Mutex::new(Vec::with_capacity(kept));
-        Arc::new(Self { free, kept })
+        let large = Mutex::default();
+        Arc::new(Self { free, kept, large })
+    }
+
+    /// A large one, while there are any.
+    fn take_large(&self) -> Option<Box<[u8]>> {
+        let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        if large.used == LARGE_BLOCKS {
+            return None;
+        }
+        large.used += 1;
+        let block = large.free.pop();
+        Some(block.unwrap_or_else(|| vec![0; LARGE].into_boxed_slice()))
+    }
+
+    fn give_large(&self, block: Box<[u8]>) {
+        let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        large.used = large.used.saturating_sub(1);
+        large.free.push(block);
     }
 
     fn take(&self) -> Box<[u8]> {
@@ -60,6 +90,10 @@ pub struct Buffer {
     block: Box<[u8]>,
     start: usize,
     end: usize,
+    /// Whether the block is one of the large ones.
+    is_large: bool,
+    /// Whether the last read took all the room: there is probably more.
+    was_filled: bool,
 }
 
 impl Buffer {
@@ -70,6 +104,8 @@ impl Buffer {
             block: Box::default(),
             start: 0,
             end: 0,
+            is_large: false,
+            was_filled: false,
         }
     }
 
@@ -99,7 +135,16 @@ impl Buffer {
     /// Gives the block back, if nothing is in it.
     pub fn rest(&mut self) {
         if self.is_empty() && !self.block.is_empty() {
-            self.blocks.give(std::mem::take(&mut self.block));
+            let block = std::mem::take(&mut self.block);
+            self.give(block);
+        }
+    }
+
+    fn give(&mut self, block: Box<[u8]>) {
+        if std::mem::take(&mut self.is_large) {
+            self.blocks.give_large(block);
+        } else {
+            self.blocks.give(block);
         }
     }
 
@@ -123,7 +168,7 @@ impl Buffer {
         let old = std::mem::replace(&mut self.block, larger);
         (self.start, self.end) = (0, length);
         if !old.is_empty() {
-            self.blocks.give(old);
+            self.give(old);
         }
         true
     }
@@ -156,12 +201,14 @@ impl Buffer {
         else {
             return Poll::Ready(Ok(Fill::Full));
         };
+        let size = room.len();
         let mut read = ReadBuf::new(room);
         let polled = Pin::new(reader).poll_read(cx, &mut read);
         let count = read.filled().len();
         match polled {
             Poll::Ready(Ok(())) if count > 0 => {
                 self.end += count;
+                self.was_filled = count == size && size >= BLOCK;
                 Poll::Ready(Ok(Fill::More(count)))
             }
             Poll::Ready(result) => {
@@ -176,6 +223,12 @@ impl Buffer {
     }
 
     fn make_room(&mut self) {
+        if self.was_filled && !self.is_large && self.is_empty() {
+            self.rest();
+            if let Some(block) = self.blocks.take_large() {
+                (self.block, self.is_large) = (block, true);
+            }
+        }
         if self.block.is_empty() {
             self.block = self.blocks.take();
         } else if self.end == self.block.len() && self.start > 0 {
@@ -221,6 +274,31 @@ mod tests {
         let nothing = poll_fn(|cx| first.poll_fill(&mut tokio::io::empty(), cx)).await;
         assert_eq!(nothing.unwrap(), Fill::End);
         assert_eq!(blocks.free.lock().unwrap().len(), 1, "an end holds none");
+    }
+
+    #[tokio::test]
+    async fn whoever_has_much_to_read_gets_a_large_block_as_long_as_there_are_any() {
+        let blocks = Blocks::new(1);
+        let bytes = vec![7; 2 * LARGE];
+        let mut all = Vec::new();
+        for number in 0..=LARGE_BLOCKS {
+            let mut buffer = Buffer::new(blocks.clone());
+            let mut reader = &bytes[..];
+            assert_eq!(fill(&mut buffer, &mut reader).await, Fill::More(BLOCK));
+            buffer.consume(BLOCK);
+            let expected = if number < LARGE_BLOCKS { LARGE } else { BLOCK };
+            assert_eq!(fill(&mut buffer, &mut reader).await, Fill::More(expected));
+            assert_eq!(buffer.filled(), &bytes[..expected]);
+            all.push(buffer);
+        }
+        // They come back, and a little to read takes a small one.
+        drop(all);
+        assert_eq!(blocks.large.lock().unwrap().used, 0);
+        let mut buffer = Buffer::new(blocks.clone());
+        assert_eq!(fill(&mut buffer, &mut &bytes[..5]).await, Fill::More(5));
+        buffer.consume(5);
+        assert_eq!(fill(&mut buffer, &mut &bytes[..5]).await, Fill::More(5));
+        assert_eq!(blocks.large.lock().unwrap().used, 0);
     }
 
     #[tokio::test]

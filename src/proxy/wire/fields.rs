@@ -9,6 +9,8 @@ use crate::proxy::door::Fields;
 
 /// Most header lines of a head.
 const COUNT: usize = 256;
+/// As many as most heads have.
+const USUAL: usize = 24;
 
 /// A piece of a head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +79,7 @@ impl Lines {
         self.bytes.clear();
         self.bytes.extend_from_slice(head);
         self.fields.clear();
+        self.fields.reserve(USUAL);
         let mut start = first;
         loop {
             let rest = head.get(start..).unwrap_or_default();

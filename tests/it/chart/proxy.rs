@@ -163,6 +163,7 @@ fn settings_reach_the_proxy_as_the_environment_that_it_reads() {
             "proxy.deniedAddresses={10.96.0.0/12}",
             "proxy.deniedPorts={22,25}",
             "proxy.keepAlivePaths={/healthz}",
+            "proxy.accessLog=false",
             "reservedNames={grafana}",
             "proxy.limits.silentStream=1h",
         ],
@@ -185,6 +186,7 @@ fn settings_reach_the_proxy_as_the_environment_that_it_reads() {
         ("PROXY_PROTOCOL_FROM", "10.0.0.0/8,fd00::1"),
         ("DENIED_PORTS", "22,25"),
         ("RESERVED_NAMES", "grafana"),
+        ("ACCESS_LOG", "false"),
         ("LIMIT_SILENT_STREAM", "1h"),
     ] {
         assert_eq!(value(&format!("WORKSTEAD_{name}")), expected, "{name}");

@@ -160,6 +160,30 @@ fn csrf_from_a_sibling_origin_its_requests_are_told_from_ones_own(
 }
 
 #[test]
+fn a_page_that_a_service_worker_asks_for_is_shown_by_a_window_alone() {
+    let by_worker = |from| {
+        let fields = [
+            ("Sec-Fetch-Site", from),
+            ("Sec-Fetch-Mode", "navigate"),
+            ("Sec-Fetch-Dest", "empty"),
+        ];
+        plain(&Method::GET, &fields)
+    };
+    assert_eq!(by_worker("none"), Ok(()));
+    assert_eq!(by_worker("same-origin"), Ok(()));
+    for from in ["same-site", "cross-site"] {
+        assert_eq!(by_worker(from), Err(Foreign::Repeated));
+    }
+    let answer = crate::proxy::pages::foreign(Foreign::Repeated);
+    assert_eq!(answer.headers()["x-frame-options"], "DENY");
+    let text = String::from_utf8_lossy(answer.body());
+    assert!(
+        text.contains("http-equiv=\"refresh\" content=\"0\""),
+        "{text}"
+    );
+}
+
+#[test]
 fn csrf_from_a_sibling_origin_no_mode_makes_an_unsafe_request_a_safe_one() {
     let mut fields = vec![("Sec-Fetch-Site", "cross-site"), ("Origin", SIBLING)];
     fields.extend(NAVIGATION);

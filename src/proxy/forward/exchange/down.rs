@@ -84,6 +84,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 match end.map_err(|rule| self.broken(Failure::Broken(rule.rule())))? {
                     Some(length) => {
                         self.head_came(length)?;
+                        // What came of the body with it goes out with it. A body that breaks a rule at once cuts the
+                        // connection when the head is out.
+                        if self.stage == Stage::Body {
+                            let _ = self.body_came();
+                        }
                         Ok(true)
                     }
                     None => Ok(false),
@@ -91,15 +96,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             }
             Stage::Body => {
                 // Once the head is out there is no taking it back.
-                let checked = self.response.check(self.upstream.input.filled());
-                self.response_ready = checked.map_err(|_| End::Abort)?;
-                if self.response.is_over() {
-                    self.stage = Stage::Over;
-                }
+                self.body_came().map_err(|_| End::Abort)?;
                 Ok(self.response_ready > 0 || self.stage == Stage::Over)
             }
             Stage::Over | Stage::Switched => Ok(false),
         }
+    }
+
+    /// Looks how much of what was read is the body's.
+    fn body_came(&mut self) -> Result<(), Violation> {
+        self.response_ready = self.response.check(self.upstream.input.filled())?;
+        if self.response.is_over() {
+            self.stage = Stage::Over;
+        }
+        Ok(())
     }
 
     fn make_room(&mut self) -> Result<(), End> {

@@ -19,6 +19,8 @@ use crate::proxy::wire::{Framing, Link, ResponseHead, Violation};
 
 /// How long a body or its reader may stand still.
 pub const STALL: Duration = Duration::from_secs(60);
+/// What is over by then is not watched for the end of its right.
+const SHORT: Duration = Duration::from_millis(250);
 /// Longest head of a response.
 const LONGEST_HEAD: usize = 128 * 1024;
 /// Cookies that an app may find too long for its head.
@@ -118,6 +120,8 @@ pub struct Exchange<'a, S> {
     waits: bool,
     /// Whether anything moved in this turn.
     has_moved: bool,
+    /// Whether the time is taken that it lasts.
+    is_timed: bool,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
@@ -154,17 +158,41 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
             closes: call.closes,
             waits: false,
             has_moved: false,
+            is_timed: false,
         }
     }
 
     /// Copies until both are over, or the right to it is.
     pub async fn run(mut self) -> End {
-        let mut cut = pin!(self.call.order.permit.cut());
-        poll_fn(|cx| match self.poll(cx) {
-            Poll::Pending => cut.as_mut().poll(cx).map(|()| End::Abort),
-            ready => ready,
+        // Most are over sooner than anybody could take their right away.
+        let mut cut = pin!(None);
+        poll_fn(|cx| {
+            let ended = self.poll(cx);
+            if ended.is_ready() {
+                return ended;
+            }
+            if cut.is_none() {
+                ready!(self.poll_lasts(cx));
+                cut.set(Some(self.call.order.permit.cut()));
+            }
+            let cut = cut.as_mut().as_pin_mut();
+            cut.map_or(Poll::Pending, |cut| cut.poll(cx))
+                .map(|()| End::Abort)
         })
         .await
+    }
+
+    /// Ready when it has lasted so long that its right may end before it does.
+    fn poll_lasts(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.waits {
+            // The one timer is taken.
+            return Poll::Ready(());
+        }
+        if !self.is_timed {
+            self.is_timed = true;
+            self.link.deadline.set(SHORT);
+        }
+        self.link.deadline.poll_passed(cx)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {

@@ -5,7 +5,10 @@ mod request;
 mod response;
 mod stream;
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use h2::Reason;
@@ -17,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, debug_span};
 
 use self::stream::Stream;
 use crate::proxy::door::Door;
@@ -98,7 +101,7 @@ async fn accept<D, S>(
     let mut is_ending = false;
     loop {
         let accepted = tokio::select! {
-            accepted = timeout(IDLE, connection.accept()) => accepted,
+            accepted = timeout(IDLE, together(connection.accept())) => accepted,
             () = drain.begin.cancelled(), if !is_ending => {
                 is_ending = true;
                 connection.graceful_shutdown();
@@ -126,6 +129,23 @@ async fn accept<D, S>(
     }
 }
 
+/// Looks for the next request after all tasks have run that can: what streams have to say goes out together then, in one
+/// write and one record of TLS.
+async fn together<T>(next: impl Future<Output = T>) -> T {
+    let mut next = pin!(next);
+    let mut is_its_turn = true;
+    poll_fn(|cx| {
+        if !std::mem::replace(&mut is_its_turn, true) {
+            // Who wakes itself while it runs goes to the end of the queue.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        is_its_turn = false;
+        next.as_mut().poll(cx)
+    })
+    .await
+}
+
 fn begin<D: Door>(
     tasks: &TaskTracker,
     front: Arc<Front<D>>,
@@ -144,5 +164,5 @@ fn begin<D: Door>(
         return;
     };
     let serve = async move { front.serve(stream, peer).await };
-    tasks.spawn(serve.instrument(info_span!("stream")));
+    tasks.spawn(serve.instrument(debug_span!("stream")));
 }

@@ -77,6 +77,16 @@ async fn only_a_navigation_is_sent_to_the_login(
 }
 
 #[tokio::test]
+async fn a_page_that_the_service_worker_of_its_host_asks_for_is_sent_to_the_login_too() {
+    let world = World::local();
+    let lines = Lines::default()
+        .with("Sec-Fetch-Mode", "navigate")
+        .with("Sec-Fetch-Dest", "empty");
+    let ask = Ask::bare(&format!("{WORKSPACE}/"), lines);
+    assert_eq!(world.answer(&ask).await.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
 async fn a_browser_without_fetch_metadata_is_known_by_what_it_accepts() {
     let world = World::local();
     let lines = Lines::default().with("Accept", "text/html,application/xhtml+xml;q=0.9");
@@ -267,6 +277,7 @@ async fn a_session_that_stands_there_twice_ends_in_a_page_and_not_in_a_circle() 
 #[rstest]
 #[case::frame(&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")], StatusCode::FORBIDDEN)]
 #[case::fetch(&[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "empty")], StatusCode::FORBIDDEN)]
+#[case::repeated(&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "empty")], StatusCode::FORBIDDEN)]
 #[case::service_worker(&[("service-worker", "script"), ("sec-fetch-mode", "same-origin"), ("sec-fetch-dest", "serviceworker")], StatusCode::FORBIDDEN)]
 #[tokio::test]
 async fn the_auth_host_gives_tickets_to_windows_alone(

@@ -157,7 +157,8 @@ play(async (stage, { alice, bob, own, theirs }) => {
 
   // A worker of Bob's page stands between while Alice is let in there. A ticket that it may see is worth nothing in any other
   // browser, nor twice.
-  await evil.page.evaluate(() => navigator.serviceWorker.register("/sw.js").then(() => navigator.serviceWorker.ready));
+  await evil.page.evaluate(() => navigator.serviceWorker.register("/sw.js"));
+  await evil.page.waitForFunction(() => navigator.serviceWorker.controller);
   await victim.context.clearCookies({ name: SESSION, domain: new URL(theirs).hostname });
   assert.equal((await evil.page.goto(theirs)).status(), 200);
   const seen = await evil.page.evaluate(async () => (await (await caches.open("seen")).keys()).map(({ url }) => url));
