@@ -69,6 +69,8 @@ impl Hosts {
         let before = holder(claims).map(|holder| holder.uid.clone());
         claims.retain(|other| other.uid != claim.uid);
         let uid = claim.uid.clone();
+        // Mostly the only one.
+        claims.reserve_exact(1);
         claims.push(claim);
         affected(claims, before, &uid)
     }

@@ -4,12 +4,13 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::api::steps::TimelineStep;
-use crate::api::workspace::{ActualState, WorkspaceStatus};
+use crate::api::workspace::ActualState;
 use crate::proxy::authorize::decide::Allowed;
 use crate::proxy::door::{Answer, Request};
 use crate::proxy::pages::html::Page;
 use crate::proxy::pages::{not_found, object, page, program, sees_inside};
 use crate::proxy::route::Route;
+use crate::proxy::route::seen::Seen;
 use crate::proxy::wake::visits::can_wake;
 
 /// How a start goes on, for programs.
@@ -28,7 +29,7 @@ struct Words {
 
 /// The answer to a request for a workspace that is not there. It loads itself again until it is.
 pub fn not_running(request: &Request<'_>, route: &Route, allowed: Allowed) -> Answer {
-    let status = &*route.status;
+    let status = &route.status;
     let words = words(route);
     if request.navigation().is_none() {
         return program(
@@ -41,7 +42,7 @@ pub fn not_running(request: &Request<'_>, route: &Route, allowed: Allowed) -> An
     let mut body = Page::new(words.title).paragraph(words.text);
     if sees_inside(allowed) {
         body = body.facts(&facts(route)).steps(&steps(status));
-        if let Some(failure) = &status.failure {
+        if let Some(failure) = status.failure() {
             body = body.printed(&failure.evidence);
         }
     }
@@ -53,7 +54,7 @@ pub fn own_path(request: &Request<'_>, route: &Route, allowed: Allowed) -> Answe
     if request.path() != STATE_PATH || !sees_inside(allowed) {
         return not_found();
     }
-    let status = &*route.status;
+    let status = &route.status;
     let steps: Vec<_> = steps(status)
         .into_iter()
         .map(|(step, state)| json!({"step": step, "state": state}))
@@ -61,14 +62,14 @@ pub fn own_path(request: &Request<'_>, route: &Route, allowed: Allowed) -> Answe
     let state = json!({
         "state": status.actual_state,
         "isThere": route.pod().is_some() && status.actual_state == Some(ActualState::Running),
-        "failure": status.failure,
+        "failure": status.failure(),
         "steps": steps,
     });
     object(StatusCode::OK, &state, None)
 }
 
 fn words(route: &Route) -> Words {
-    let status = &*route.status;
+    let status = &route.status;
     let (title, text, again_after) = match status.actual_state {
         Some(ActualState::Failed | ActualState::Error) => (
             "The workspace does not start",
@@ -104,7 +105,7 @@ fn words(route: &Route) -> Words {
 }
 
 fn facts(route: &Route) -> Vec<(&'static str, String)> {
-    let status = &*route.status;
+    let status = &route.status;
     let mut facts = vec![(
         "Workspace",
         format!("{}/{}", route.key.namespace, route.key.name),
@@ -112,7 +113,7 @@ fn facts(route: &Route) -> Vec<(&'static str, String)> {
     if let Some(state) = status.actual_state {
         facts.push(("State", format!("{state:?}")));
     }
-    if let Some(failure) = &status.failure {
+    if let Some(failure) = status.failure() {
         facts.push(("Cause", format!("{:?}", failure.cause)));
         facts.push(("What", failure.message.clone()));
         facts.push(("Next step", failure.next_step.clone()));
@@ -121,14 +122,14 @@ fn facts(route: &Route) -> Vec<(&'static str, String)> {
 }
 
 /// The steps of the start that goes on or failed. What has stopped has none yet: those in its status are of the start before.
-fn steps(status: &WorkspaceStatus) -> Vec<(String, String)> {
+fn steps(status: &Seen) -> Vec<(String, String)> {
     if matches!(
         status.actual_state,
         Some(ActualState::Stopped | ActualState::Stopping)
     ) {
         return Vec::new();
     }
-    status.timeline.iter().map(step).collect()
+    status.timeline().iter().map(step).collect()
 }
 
 fn step(step: &TimelineStep) -> (String, String) {
@@ -147,7 +148,6 @@ mod tests {
     use crate::proxy::door::{Client, Fields};
     use crate::proxy::host::{RequestHost, Target};
     use crate::proxy::route::fixtures::route;
-    use std::sync::Arc;
 
     struct Lines(Vec<(&'static str, &'static [u8])>);
 
@@ -173,7 +173,7 @@ mod tests {
         if state == "Failed" {
             status["failure"] = failure;
         }
-        route.status = Arc::new(serde_json::from_value(status).unwrap());
+        route.status = Seen::of(serde_json::from_value(status).unwrap());
         let host = RequestHost {
             name: "api.ws.example.com".to_owned(),
             port: None,

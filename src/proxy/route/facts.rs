@@ -7,11 +7,12 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::workspace::{ActualState, WorkspaceStatus};
 use crate::api::{Workspace, WorkspaceClass, WorkspaceSpec};
 use crate::inside::pin::PublicKeyDigest;
 use crate::model::access::{AccessRules, Claim};
 use crate::model::names::{MANAGED_BY, MANAGED_BY_LABEL, WORKSPACE_LABEL, WORKSPACE_UID_LABEL};
+use crate::proxy::route::seen::Seen;
+use crate::proxy::route::texts::Texts;
 
 /// What the API server calls an object for ever.
 pub type Uid = Arc<str>;
@@ -44,6 +45,11 @@ impl Key {
             metadata.name.as_deref().unwrap_or_default(),
         )
     }
+
+    fn share(&mut self, texts: &mut Texts) {
+        texts.share(&mut self.namespace);
+        texts.share(&mut self.name);
+    }
 }
 
 /// What an object says of itself: anybody who may write it may write this.
@@ -65,6 +71,11 @@ impl Labels {
         }
     }
 
+    fn share(&mut self, texts: &mut Texts) {
+        texts.share(&mut self.workspace);
+        texts.share(&mut self.uid);
+    }
+
     /// Whether they are those of a child of this Workspace.
     pub fn fit(&self, workspace: &str, uid: &str) -> bool {
         self.is_managed && &*self.workspace == workspace && &*self.uid == uid
@@ -74,7 +85,7 @@ impl Labels {
 /// Who controls an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Controller {
-    kind: Box<str>,
+    kind: Arc<str>,
     uid: Uid,
 }
 
@@ -87,6 +98,11 @@ impl Controller {
             kind: kind_in_group(&owner.api_version, &owner.kind).into(),
             uid: owner.uid.as_str().into(),
         })
+    }
+
+    fn share(&mut self, texts: &mut Texts) {
+        texts.share(&mut self.kind);
+        texts.share(&mut self.uid);
     }
 
     /// The UID, if the owner is of this kind: `Deployment.apps`.
@@ -111,8 +127,8 @@ pub struct WorkspaceFacts {
     pub uid: Uid,
     /// What it asks for, without what only its pod needs.
     pub spec: Arc<WorkspaceSpec>,
-    /// How it is, without what no page shows.
-    pub status: Arc<WorkspaceStatus>,
+    /// How it is.
+    pub status: Seen,
     /// The key of its first process.
     pub supervisor: Option<PublicKeyDigest>,
     /// Its wish for a host.
@@ -131,9 +147,15 @@ impl WorkspaceFacts {
             supervisor: supervisor
                 .and_then(|supervisor| PublicKeyDigest::parse(&supervisor.public_key_sha256)),
             spec: Arc::new(lean_spec(workspace.spec)),
-            status: Arc::new(lean_status(status)),
+            status: Seen::of(status),
             claim,
         }
+    }
+
+    /// Has what stands in other objects too only once.
+    pub fn share(&mut self, texts: &mut Texts) {
+        self.key.share(texts);
+        texts.share(&mut self.uid);
     }
 
     /// The class whose caps hold: that of the last start, which the controller has checked. What a spec names could be a
@@ -143,7 +165,8 @@ impl WorkspaceFacts {
     }
 }
 
-fn lean_spec(spec: WorkspaceSpec) -> WorkspaceSpec {
+fn lean_spec(mut spec: WorkspaceSpec) -> WorkspaceSpec {
+    spec.endpoints.shrink_to_fit();
     WorkspaceSpec {
         image: String::new(),
         command: Vec::new(),
@@ -155,24 +178,6 @@ fn lean_spec(spec: WorkspaceSpec) -> WorkspaceSpec {
         env: Vec::new(),
         ..spec
     }
-}
-
-fn lean_status(mut status: WorkspaceStatus) -> WorkspaceStatus {
-    status.observed_generation = None;
-    status.origin = None;
-    status.revision = None;
-    status.pod = None;
-    status.volume = None;
-    status.tools = None;
-    status.supervisor = None;
-    // Of what runs no page tells how it came so far.
-    if status.actual_state == Some(ActualState::Running) {
-        status.timeline = Vec::new();
-    }
-    status
-        .conditions
-        .retain(|condition| condition.status != "True");
-    status
 }
 
 /// A WorkspaceClass.
@@ -214,6 +219,16 @@ pub struct ServiceFacts {
 }
 
 impl ServiceFacts {
+    /// Has what stands in other objects too only once.
+    pub fn share(&mut self, texts: &mut Texts) {
+        self.key.share(texts);
+        texts.share(&mut self.uid);
+        self.labels.share(texts);
+        self.controller
+            .iter_mut()
+            .for_each(|controller| controller.share(texts));
+    }
+
     /// Keeps what is needed.
     pub fn of(service: &Service) -> Self {
         let spec = service.spec.as_ref();
@@ -245,7 +260,7 @@ pub struct SliceFacts {
     /// Who controls it.
     pub controller: Option<Controller>,
     /// Its endpoints that lead to pods.
-    pub endpoints: Vec<EndpointFacts>,
+    pub endpoints: Box<[EndpointFacts]>,
 }
 
 /// An endpoint.
@@ -269,6 +284,24 @@ pub struct Target {
 }
 
 impl SliceFacts {
+    /// Has what stands in other objects too only once.
+    pub fn share(&mut self, texts: &mut Texts) {
+        self.key.share(texts);
+        texts.share(&mut self.uid);
+        texts.share(&mut self.service);
+        self.controller
+            .iter_mut()
+            .for_each(|controller| controller.share(texts));
+        for pod in self
+            .endpoints
+            .iter_mut()
+            .flat_map(|endpoint| &mut endpoint.pod)
+        {
+            pod.key.share(texts);
+            texts.share(&mut pod.uid);
+        }
+    }
+
     /// Keeps what is needed.
     pub fn of(slice: &EndpointSlice) -> Self {
         let key = Key::of(&slice.metadata);
@@ -299,7 +332,7 @@ impl SliceFacts {
             uid: uid(&slice.metadata),
             service: label(&slice.metadata, SERVICE_NAME_LABEL).into(),
             controller: Controller::of(&slice.metadata),
-            endpoints: endpoints.collect(),
+            endpoints: endpoints.collect::<Box<_>>(),
             key,
         }
     }
@@ -327,6 +360,16 @@ pub struct PodFacts {
 }
 
 impl PodFacts {
+    /// Has what stands in other objects too only once.
+    pub fn share(&mut self, texts: &mut Texts) {
+        self.key.share(texts);
+        texts.share(&mut self.uid);
+        self.labels.share(texts);
+        self.controller
+            .iter_mut()
+            .for_each(|controller| controller.share(texts));
+    }
+
     /// Keeps what is needed.
     pub fn of(pod: &Pod) -> Self {
         let status = pod.status.as_ref();
@@ -375,6 +418,16 @@ pub struct LinkFacts {
 }
 
 impl LinkFacts {
+    /// Has what stands in other objects too only once.
+    pub fn share(&mut self, texts: &mut Texts) {
+        self.key.share(texts);
+        texts.share(&mut self.uid);
+        self.labels.share(texts);
+        self.controller
+            .iter_mut()
+            .for_each(|controller| controller.share(texts));
+    }
+
     /// Keeps what is needed.
     pub fn of(metadata: &ObjectMeta) -> Self {
         Self {
@@ -404,5 +457,6 @@ fn parse_all<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<IpAddr> {
         .map(|address: IpAddr| address.to_canonical())
         .collect();
     addresses.dedup();
+    addresses.shrink_to_fit();
     addresses
 }

@@ -14,8 +14,10 @@ pub mod index;
 pub mod metrics;
 pub mod refusal;
 pub mod report;
+pub mod seen;
 pub mod supervisors;
 pub mod table;
+pub mod texts;
 pub mod watches;
 
 pub use address::Denied;

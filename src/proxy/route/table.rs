@@ -12,12 +12,13 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
 use crate::api::WorkspaceSpec;
-use crate::api::workspace::{Shared, WorkspaceStatus};
+use crate::api::workspace::Shared;
 use crate::inside::pin::PublicKeyDigest;
 use crate::model::access::{AccessRules, Port};
 use crate::proxy::host::{RequestHost, Target};
 use crate::proxy::route::facts::{Key, Uid};
 use crate::proxy::route::refusal::Refusal;
+use crate::proxy::route::seen::Seen;
 
 /// Of ten thousand workspaces forty are in each.
 const SHARDS: usize = 256;
@@ -31,8 +32,8 @@ pub struct Route {
     pub uid: Uid,
     /// What its Workspace asks for; fields that only its pod needs are empty.
     pub spec: Arc<WorkspaceSpec>,
-    /// How it is; fields that no page shows are empty.
-    pub status: Arc<WorkspaceStatus>,
+    /// How it is.
+    pub status: Seen,
     /// Within which limits it may be opened.
     pub rules: AccessRules,
     /// Ports that the installation keeps closed for everybody, beside Workstead's own.

@@ -141,12 +141,13 @@ mod tests {
     use crate::proxy::route::Backend;
     use crate::proxy::route::fixtures::{route, routes};
     use crate::proxy::route::metrics::RouteMetrics;
+    use crate::proxy::route::seen::Seen;
 
     const SHORT: Duration = Duration::from_millis(20);
 
     fn at(state: ActualState, is_there: bool) -> Route {
         let mut route = route(json!({}), json!({}));
-        route.status = Arc::new(WorkspaceStatus {
+        route.status = Seen::of(WorkspaceStatus {
             actual_state: Some(state),
             ..WorkspaceStatus::default()
         });

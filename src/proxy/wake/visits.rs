@@ -166,6 +166,7 @@ mod tests {
     use super::*;
     use crate::api::workspace::WorkspaceStatus;
     use crate::proxy::route::fixtures::route;
+    use crate::proxy::route::seen::Seen;
 
     #[rstest]
     #[case(json!({}), ActualState::Stopped, true)]
@@ -183,7 +184,7 @@ mod tests {
         #[case] wakes: bool,
     ) {
         let mut route = route(spec, json!({}));
-        route.status = Arc::new(WorkspaceStatus {
+        route.status = Seen::of(WorkspaceStatus {
             actual_state: Some(state),
             ..WorkspaceStatus::default()
         });

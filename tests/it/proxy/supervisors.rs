@@ -105,7 +105,7 @@ fn route(name: &str, last: u8, key: PublicKeyDigest) -> Route {
         key: Key::new("team-a", name),
         uid: format!("uid-of-{name}").into(),
         spec: Arc::new(workspace.spec),
-        status: Arc::default(),
+        status: Default::default(),
         rules: AccessRules::CLOSED,
         denied_ports: Arc::default(),
         supervisor: Some(key),

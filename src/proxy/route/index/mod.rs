@@ -20,6 +20,7 @@ use crate::proxy::route::facts::{
 };
 use crate::proxy::route::refusal::{Kind, Notice, Object, Refusal};
 use crate::proxy::route::table::{Backend, Route, Routes};
+use crate::proxy::route::texts::Texts;
 
 /// What an installation says of its network and names.
 #[derive(Clone, Debug)]
@@ -52,6 +53,18 @@ pub enum Fact {
 }
 
 impl Fact {
+    fn share(&mut self, texts: &mut Texts) {
+        match self {
+            Self::Workspace(facts) => facts.share(texts),
+            // There are few.
+            Self::Class(_) => {}
+            Self::Service(facts) => facts.share(texts),
+            Self::Slice(facts) => facts.share(texts),
+            Self::Pod(facts) => facts.share(texts),
+            Self::ReplicaSet(facts) | Self::Deployment(facts) => facts.share(texts),
+        }
+    }
+
     fn kind(&self) -> Kind {
         match self {
             Self::Workspace(_) => Kind::Workspace,
@@ -93,6 +106,7 @@ type Addresses = HashMap<IpAddr, usize>;
 #[derive(Debug)]
 pub struct Index {
     settings: Settings,
+    texts: Texts,
     hosts: Hosts,
     workspaces: HashMap<Uid, Entry>,
     names: HashMap<Key, Uid>,
@@ -100,7 +114,7 @@ pub struct Index {
     services: HashMap<Key, ServiceFacts>,
     slices: HashMap<Key, SliceFacts>,
     /// By the Service that they name.
-    slices_of: HashMap<Key, BTreeSet<Key>>,
+    slices_of: HashMap<Key, Vec<Key>>,
     pods: HashMap<Key, PodFacts>,
     replica_sets: HashMap<Key, LinkFacts>,
     deployments: HashMap<Key, LinkFacts>,
@@ -108,7 +122,7 @@ pub struct Index {
     nodes: Addresses,
     service_addresses: Addresses,
     /// Whose backends have an address.
-    by_address: HashMap<IpAddr, BTreeSet<Uid>>,
+    by_address: HashMap<IpAddr, Vec<Uid>>,
     groups: HashMap<Arc<str>, usize>,
     groups_changed: bool,
     /// To be looked at again.
@@ -123,6 +137,7 @@ impl Index {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
+            texts: Texts::default(),
             hosts: Hosts::default(),
             workspaces: HashMap::new(),
             names: HashMap::new(),
@@ -146,7 +161,8 @@ impl Index {
     }
 
     /// Takes in an object as it is now.
-    pub fn apply(&mut self, fact: Fact) {
+    pub fn apply(&mut self, mut fact: Fact) {
+        fact.share(&mut self.texts);
         match fact {
             Fact::Workspace(facts) => self.apply_workspace(*facts),
             Fact::Class(facts) => self.set_class(&facts.key, Some(facts.rules)),
@@ -230,7 +246,7 @@ impl Index {
         if let Some(address) = before
             && let Some(users) = self.by_address.get_mut(&address)
         {
-            users.remove(uid);
+            users.retain(|user| user != uid);
             self.dirty.extend(users.iter().cloned());
             if users.is_empty() {
                 self.by_address.remove(&address);
@@ -239,7 +255,8 @@ impl Index {
         if let Some(address) = after {
             let users = self.by_address.entry(address).or_default();
             self.dirty.extend(users.iter().cloned());
-            users.insert(uid.clone());
+            users.reserve_exact(1);
+            users.push(uid.clone());
         }
     }
 

@@ -164,7 +164,7 @@ impl Index {
         };
         if let Some(service) = known.map(service_of) {
             if let Some(slices) = self.slices_of.get_mut(&service) {
-                slices.remove(key);
+                slices.retain(|slice| slice != key);
                 if slices.is_empty() {
                     self.slices_of.remove(&service);
                 }
@@ -176,7 +176,8 @@ impl Index {
                 let service = service_of(&slice);
                 self.touch_service(&service);
                 let slices = self.slices_of.entry(service).or_default();
-                slices.insert(key.clone());
+                slices.reserve_exact(1);
+                slices.push(key.clone());
                 self.slices.insert(key.clone(), slice);
             }
             None => {
