@@ -69,7 +69,11 @@ impl Spare {
         kept.pop().unwrap_or_default()
     }
 
-    fn give(&self, memory: Memory) {
+    /// Nothing of one client is there for the next.
+    fn give(&self, mut memory: Memory) {
+        memory.head.clear();
+        memory.scratch.clear();
+        memory.out.clear();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < Self::KEPT {
             kept.push(memory);

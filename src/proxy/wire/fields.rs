@@ -154,6 +154,12 @@ impl Lines {
         }
     }
 
+    /// Has nothing any more.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.fields.clear();
+    }
+
     /// Gives back memory that one large head took.
     pub fn rest(&mut self) {
         if self.bytes.capacity() > 8 * 1024 {

@@ -237,6 +237,11 @@ impl RequestHead {
         self.length.is_some()
     }
 
+    /// Forgets what was read.
+    pub fn clear(&mut self) {
+        self.lines.clear();
+    }
+
     /// Gives back memory that one large head took.
     pub fn rest(&mut self) {
         self.lines.rest();

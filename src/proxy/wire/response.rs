@@ -131,6 +131,11 @@ impl ResponseHead {
         }
     }
 
+    /// Forgets what was read.
+    pub fn clear(&mut self) {
+        self.lines.clear();
+    }
+
     /// Gives back memory that one large head took.
     pub fn rest(&mut self) {
         self.lines.rest();

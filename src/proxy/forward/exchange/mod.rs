@@ -42,6 +42,13 @@ impl Scratch {
         request::put(&mut self.out, call.head, call.provenance);
     }
 
+    /// Forgets the last request and its response.
+    pub fn clear(&mut self) {
+        self.out.clear();
+        self.reply.clear();
+        self.head.clear();
+    }
+
     /// Gives back memory that one large head took.
     pub fn rest(&mut self) {
         for bytes in [&mut self.out, &mut self.reply] {
