@@ -1,6 +1,9 @@
 //! Editors: which image they run in, and VS Code as a person uses it.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use workstead::api::workspace::Cause;
@@ -132,11 +135,31 @@ impl Drop for Browser {
     }
 }
 
+/// Whether anybody speaks HTTP there.
+fn answers(port: u16) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        let mut begin = [0; 5];
+        stream.read_exact(&mut begin)?;
+        Ok(String::from_utf8_lossy(&begin).into_owned())
+    };
+    ask().is_ok_and(|begin| begin == "HTTP/")
+}
+
 impl Browser {
-    fn open(room: &Room<'_>) -> Self {
-        let (forward, port) = forward(room.cluster, &room.namespace, "deployment/vscode", 60001);
-        let url = format!("http://127.0.0.1:{port}/");
-        Self { forward, url }
+    /// Once the editor answers: right after a restart the status may still be that of before, and a way that leads to
+    /// nobody ends.
+    async fn open(room: &Room<'_>) -> Self {
+        crate::harness::eventually("the editor to answer", || async {
+            let (forward, port) =
+                forward(room.cluster, &room.namespace, "deployment/vscode", 60001);
+            let url = format!("http://127.0.0.1:{port}/");
+            let browser = Self { forward, url };
+            answers(port).then_some(browser)
+        })
+        .await
     }
 
     /// Does a part of what tests/e2e/browser/vscode.cjs has.
@@ -188,7 +211,7 @@ async fn vs_code_in_a_browser_edits_saves_and_runs_a_terminal_finds_it_again_and
     } else {
         skipped("the watch on the editor's connections: the node is not ours");
     }
-    Browser::open(&room).does("begin");
+    Browser::open(&room).await.does("begin");
     let readme = room.exec("vscode", "cat /projects/code/README");
     assert!(readme.contains("written in the browser"), "{readme}");
     let seen = room.exec("vscode", "cat /projects/code/from-terminal");
@@ -211,7 +234,7 @@ async fn vs_code_in_a_browser_edits_saves_and_runs_a_terminal_finds_it_again_and
     room.verb("start", "vscode");
     room.until("vscode", "to open its editor after a stop", open)
         .await;
-    Browser::open(&room).does("again");
+    Browser::open(&room).await.does("again");
     // Git in the terminal was let in by the server without a question.
     let pushed = ["exec", "-n", &room.namespace, "pod/guarded", "--", "git"];
     let log = [
