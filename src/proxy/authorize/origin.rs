@@ -87,16 +87,6 @@ enum From {
 pub fn check(request: &Request<'_>, context: &Context<'_>) -> Result<(), Foreign> {
     let site = request.only("sec-fetch-site");
     let origin = Seen::of(request, "origin");
-    let is_safe = matches!(*request.method, Method::GET | Method::HEAD);
-    // Typed in, or a program that says nothing of a page.
-    let is_bare = origin == Seen::None && Seen::of(request, "referer") == Seen::None;
-    if is_bare
-        && is_safe
-        && !request.is_websocket
-        && matches!(site, None | Some(b"none" | b"same-origin"))
-    {
-        return Ok(());
-    }
     let own = own_origin(request, context);
     let named = match origin {
         Seen::None => From::Unknown,
@@ -128,6 +118,7 @@ pub fn check(request: &Request<'_>, context: &Context<'_>) -> Result<(), Foreign
         (None, From::Unknown) => referrer(request, &own, context),
         (None, named) => named,
     };
+    let is_safe = matches!(*request.method, Method::GET | Method::HEAD);
     match from {
         From::Own | From::Listed => Ok(()),
         // Old browsers say nothing of what they get. For what changes something, no word is a foreign one.

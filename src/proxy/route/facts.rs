@@ -100,9 +100,11 @@ impl Controller {
         })
     }
 
-    fn share(&mut self, texts: &mut Texts) {
-        texts.share(&mut self.kind);
-        texts.share(&mut self.uid);
+    fn share(controller: &mut Option<Self>, texts: &mut Texts) {
+        if let Some(controller) = controller {
+            texts.share(&mut controller.kind);
+            texts.share(&mut controller.uid);
+        }
     }
 
     /// The UID, if the owner is of this kind: `Deployment.apps`.
@@ -224,9 +226,7 @@ impl ServiceFacts {
         self.key.share(texts);
         texts.share(&mut self.uid);
         self.labels.share(texts);
-        self.controller
-            .iter_mut()
-            .for_each(|controller| controller.share(texts));
+        Controller::share(&mut self.controller, texts);
     }
 
     /// Keeps what is needed.
@@ -289,9 +289,7 @@ impl SliceFacts {
         self.key.share(texts);
         texts.share(&mut self.uid);
         texts.share(&mut self.service);
-        self.controller
-            .iter_mut()
-            .for_each(|controller| controller.share(texts));
+        Controller::share(&mut self.controller, texts);
         for pod in self
             .endpoints
             .iter_mut()
@@ -365,9 +363,7 @@ impl PodFacts {
         self.key.share(texts);
         texts.share(&mut self.uid);
         self.labels.share(texts);
-        self.controller
-            .iter_mut()
-            .for_each(|controller| controller.share(texts));
+        Controller::share(&mut self.controller, texts);
     }
 
     /// Keeps what is needed.
@@ -423,9 +419,7 @@ impl LinkFacts {
         self.key.share(texts);
         texts.share(&mut self.uid);
         self.labels.share(texts);
-        self.controller
-            .iter_mut()
-            .for_each(|controller| controller.share(texts));
+        Controller::share(&mut self.controller, texts);
     }
 
     /// Keeps what is needed.
