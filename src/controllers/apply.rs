@@ -24,7 +24,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use self::compare::{covers, part_of, set_annotation, set_field, without};
+use self::compare::{at, covers, part_of, set_annotation, set_field, without};
 use crate::controllers::cache::{Cache, Cached, Key};
 use crate::model::names::APPLIED_ANNOTATION;
 use crate::telemetry::Metrics;
@@ -65,6 +65,7 @@ pub struct Writer<K> {
     manager: &'static str,
     kind: &'static str,
     never_changes: &'static [&'static str],
+    whole: &'static [&'static str],
     cache: Arc<Cache<K>>,
     kept: Arc<Mutex<HashMap<Key, Kept>>>,
     metrics: Arc<Metrics>,
@@ -87,6 +88,7 @@ where
             manager,
             kind,
             never_changes: &[],
+            whole: &[],
             cache,
             kept: Arc::default(),
             metrics,
@@ -98,6 +100,14 @@ where
     #[must_use]
     pub fn never_changes(mut self, field: &'static [&'static str]) -> Self {
         self.never_changes = field;
+        self
+    }
+
+    /// Names a field of which all is ours. Elsewhere what others add stays; here one key more would mean something
+    /// else: a selector that selects nobody, a rule that lets more in.
+    #[must_use]
+    pub fn whole(mut self, field: &'static [&'static str]) -> Self {
+        self.whole = field;
         self
     }
 
@@ -213,7 +223,7 @@ where
             })?;
         // Without the precondition: a later pass compares what it wants, and that has none.
         let part = serde_json::to_value(&written)
-            .map(|live| part_of(&live, &without(&body, self.never_changes)))
+            .map(|live| self.part(&live, &without(&body, self.never_changes)))
             .unwrap_or(Value::Null);
         let kept = Kept {
             uid: written.uid(),
@@ -279,10 +289,19 @@ where
             Some(kept) if kept.digest == digest && kept.uid == live.uid() => {
                 let mut wanted = wanted.clone();
                 set_annotation(&mut wanted, APPLIED_ANNOTATION, digest);
-                part_of(&shown, &wanted) == kept.part
+                self.part(&shown, &wanted) == kept.part
             }
-            _ => covers(&shown, wanted),
+            _ => covers(&shown, wanted) && covers(at(wanted, self.whole), at(&shown, self.whole)),
         }
+    }
+
+    /// What of a live object is compared with our last write.
+    fn part(&self, live: &Value, sent: &Value) -> Value {
+        let mut part = part_of(live, sent);
+        if !self.whole.is_empty() {
+            set_field(&mut part, self.whole, at(live, self.whole).clone());
+        }
+        part
     }
 
     /// Puts our labels back on a child of which nothing else may be written again.

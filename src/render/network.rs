@@ -47,7 +47,7 @@ fn closed(identity: &Identity, installation: &Installation) -> NetworkPolicySpec
     NetworkPolicySpec {
         pod_selector: Some(select(metadata::selector(identity))),
         policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
-        ingress: None,
+        ingress: Some(Vec::new()),
         egress: Some(vec![dns(installation)]),
     }
 }

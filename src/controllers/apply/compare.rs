@@ -36,6 +36,16 @@ pub(super) fn set_field(object: &mut Value, path: &[&str], value: Value) {
     }
 }
 
+/// A field of an object, null where it has none; the empty path names nothing.
+pub(super) fn at<'a>(object: &'a Value, path: &[&str]) -> &'a Value {
+    if path.is_empty() {
+        return &Value::Null;
+    }
+    path.iter()
+        .try_fold(object, |at, name| at.get(*name))
+        .unwrap_or(&Value::Null)
+}
+
 /// An object without one of its fields; an empty path takes nothing away.
 pub(super) fn without(object: &Value, path: &[&str]) -> Value {
     let mut rest = object.clone();
@@ -140,6 +150,15 @@ mod tests {
         assert_eq!(without(&rest, &["spec", "storageClassName"]), rest);
         assert_eq!(without(&claim, &["status", "phase"]), claim);
         assert_eq!(without(&claim, &[]), claim);
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_path_and_what_is_not_there_is_null() {
+        let service = json!({"spec": {"selector": {"a": "b"}}});
+        assert_eq!(at(&service, &["spec", "selector"]), &json!({"a": "b"}));
+        assert_eq!(at(&service, &["spec", "ports"]), &Value::Null);
+        assert_eq!(at(&service, &["status", "ports"]), &Value::Null);
+        assert_eq!(at(&service, &[]), &Value::Null);
     }
 
     #[test]

@@ -64,9 +64,9 @@ impl Children {
         let hints = Hints::new(pods.cache().clone(), volumes.cache().clone());
         Self {
             service_accounts: writer(shared),
-            network_policies: writer(shared),
+            network_policies: writer(shared).whole(&["spec"]),
             volumes,
-            services: writer(shared),
+            services: writer(shared).whole(&["spec", "selector"]),
             leases: writer(shared),
             attention: Arc::default(),
             revisions: writer(shared),

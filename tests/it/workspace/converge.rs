@@ -110,7 +110,7 @@ async fn harm(world: &World, child: Child, harm: Harm) {
             harm_one::<NetworkPolicy>(world, "dev", harm, edit).await;
         }
         Child::Service => {
-            let edit = json!({"spec": {"selector": {"workstead.dev/workspace-uid": "other"}}});
+            let edit = json!({"spec": {"selector": {"example.com/edited": "1"}}});
             harm_one::<Service>(world, "ws-dev", harm, edit).await;
         }
         Child::Deployment => {

@@ -11,7 +11,7 @@ use workstead::api::workspace::{ActualState, Cause};
 use workstead::testkit::faults::lines;
 use workstead::testkit::wait::eventually;
 
-use super::{World, writes_since};
+use super::{World, until_passed, writes_since};
 use crate::object;
 
 async fn until_same(world: &World, wanted: &std::collections::BTreeMap<String, Value>, what: &str) {
@@ -127,6 +127,60 @@ async fn a_child_that_is_edited_by_hand_is_put_right_and_what_others_add_stays()
     world.settle().await;
     assert_eq!(lines(&writes_since(&world.faults, mark)), "");
     process.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_adds_to_a_selector_or_a_policy_is_taken_away_by_a_controller_old_and_new() {
+    let world = World::new("added").await;
+    let process = world.start();
+    world.run("dev", json!({})).await;
+    world.settle().await;
+    add_to_selectors(&world).await;
+    until_nothing_is_added(&world).await;
+    process.stop().await.unwrap();
+
+    // One that has written nothing yet compares with what it would send.
+    add_to_selectors(&world).await;
+    let process = world.start();
+    until_nothing_is_added(&world).await;
+    world.settle().await;
+    process.stop().await.unwrap();
+
+    let mark = world.faults.mark();
+    let process = world.start();
+    until_passed(&process).await;
+    world.settle().await;
+    assert_eq!(lines(&writes_since(&world.faults, mark)), "");
+    process.stop().await.unwrap();
+}
+
+/// The Service would select nobody, and the policy guard nobody and let more in.
+async fn add_to_selectors(world: &World) {
+    let merge = PatchParams::default();
+    let selector = json!({"spec": {"selector": {"example.com/added": "1"}}});
+    let services = world.api::<Service>();
+    let patched = services.patch("ws-dev", &merge, &Patch::Merge(selector));
+    patched.await.unwrap();
+    let policies = world.api::<NetworkPolicy>();
+    let mut policy = policies.get("dev").await.unwrap();
+    let spec = policy.spec.as_mut().unwrap();
+    let guarded = spec.pod_selector.get_or_insert_default();
+    let labels = guarded.match_labels.get_or_insert_default();
+    labels.insert("example.com/added".to_owned(), "1".to_owned());
+    let rule = &mut spec.ingress.as_mut().unwrap()[0];
+    rule.ports.as_mut().unwrap()[0].end_port = Some(65535);
+    let replaced = policies.replace("dev", &PostParams::default(), &policy);
+    replaced.await.unwrap();
+}
+
+async fn until_nothing_is_added(world: &World) {
+    eventually("what was added to be gone", || async {
+        let service = world.api::<Service>().get("ws-dev").await.unwrap();
+        let policy = world.api::<NetworkPolicy>().get("dev").await.unwrap();
+        let text = serde_json::to_string(&(service.spec, policy.spec)).unwrap();
+        (!text.contains("example.com/added") && !text.contains("65535")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
