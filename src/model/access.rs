@@ -62,7 +62,7 @@ impl<'a> Port<'a> {
     ///
     /// The editor's port is the editor by whatever host it is reached: declaring an endpoint with its number opens it to
     /// nobody to whom it would be closed.
-    pub fn of(spec: &'a WorkspaceSpec, editor: Option<u16>, asked: Option<u16>) -> Self {
+    pub fn of(endpoints: &'a [Endpoint], editor: Option<u16>, asked: Option<u16>) -> Self {
         let Some(port) = asked else {
             return Self::Editor;
         };
@@ -72,7 +72,7 @@ impl<'a> Port<'a> {
         if EndpointPort::new(port).is_err() {
             return Self::Internal;
         }
-        let mut declared = spec.endpoints.iter();
+        let mut declared = endpoints.iter();
         match declared.find(|endpoint| endpoint.port == port) {
             Some(endpoint) => Self::Declared(endpoint),
             None => Self::Undeclared(port),
@@ -81,9 +81,9 @@ impl<'a> Port<'a> {
 
     /// Who may open it: what the Workspace asks for, and never more than its class allows. None is nobody, not even the
     /// owner.
-    pub fn visibility(self, spec: &WorkspaceSpec, class: &AccessRules) -> Option<Visibility> {
+    pub fn visibility(self, shared: Option<&Shared>, class: &AccessRules) -> Option<Visibility> {
         match self {
-            Self::Editor => Some(Visibility::from(editor(spec).min(class.editor))),
+            Self::Editor => Some(Visibility::from(editor(shared).min(class.editor))),
             Self::Declared(endpoint) => {
                 let asked = endpoint.visibility.unwrap_or_default();
                 Some(asked.min(class.max_visibility))
@@ -95,8 +95,8 @@ impl<'a> Port<'a> {
 }
 
 /// What the Workspace asks for its editor.
-fn editor(spec: &WorkspaceSpec) -> EditorVisibility {
-    match &spec.shared {
+fn editor(shared: Option<&Shared>) -> EditorVisibility {
+    match shared {
         Some(shared) => shared.editor.unwrap_or_default(),
         None => EditorVisibility::Private,
     }
@@ -124,7 +124,7 @@ pub fn endpoints(
     declared
         .filter_map(|endpoint| {
             let port = endpoint.port;
-            let visibility = Port::Declared(endpoint).visibility(spec, class)?;
+            let visibility = Port::Declared(endpoint).visibility(spec.shared.as_ref(), class)?;
             Some(EndpointStatus {
                 name: endpoint.name.clone(),
                 port,

@@ -1,7 +1,7 @@
 //! Which Workspace holds the host of its name, kept up to date from the watch.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -20,7 +20,7 @@ pub struct Holders {
 #[derive(Default)]
 struct Inner {
     hosts: Hosts,
-    uids: HashMap<Key, String>,
+    uids: HashMap<Key, Arc<str>>,
     moved: BTreeSet<Key>,
 }
 
@@ -36,7 +36,7 @@ impl Holders {
 
     /// Takes in a Workspace.
     pub fn insert(&self, claim: Claim) {
-        let key = Key::new(&claim.namespace, &claim.name);
+        let key = Key::new(&*claim.namespace, &*claim.name);
         let mut inner = self.lock();
         let before = inner.uids.insert(key.clone(), claim.uid.clone());
         if before.as_ref() == Some(&claim.uid) {
@@ -82,7 +82,7 @@ impl Holders {
     fn ring(&self, mut inner: MutexGuard<'_, Inner>, moved: Vec<Claim>) {
         let keys = moved
             .into_iter()
-            .map(|claim| Key::new(claim.namespace, claim.name));
+            .map(|claim| Key::new(&*claim.namespace, &*claim.name));
         inner.moved.extend(keys);
         let any = !inner.moved.is_empty();
         drop(inner);

@@ -1,6 +1,7 @@
 //! Which Workspace holds a host name. Labels of hosts ignore namespaces, so two Workspaces may want the same one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::Resource;
@@ -11,11 +12,11 @@ use crate::model::names::RESERVED_LABELS;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Its name: the label.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Its UID.
-    pub uid: String,
+    pub uid: Arc<str>,
     /// When it was created, by the API server.
     pub created: Option<Timestamp>,
 }
@@ -25,9 +26,9 @@ impl Claim {
     pub fn of<K: Resource>(workspace: &K) -> Self {
         let metadata = workspace.meta();
         Self {
-            name: metadata.name.clone().unwrap_or_default(),
-            namespace: metadata.namespace.clone().unwrap_or_default(),
-            uid: metadata.uid.clone().unwrap_or_default(),
+            name: metadata.name.as_deref().unwrap_or_default().into(),
+            namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),
         }
     }
@@ -50,16 +51,16 @@ pub enum Conflict {
     /// An older Workspace has the same name.
     HeldBy {
         /// Its namespace. For administrators: a stranger's namespace is nobody else's business.
-        namespace: String,
+        namespace: Arc<str>,
         /// Its UID.
-        uid: String,
+        uid: Arc<str>,
     },
 }
 
 /// All claims of a cluster, by name. Both the proxy and the controller keep one up to date from their watches.
 #[derive(Debug, Clone, Default)]
 pub struct Hosts {
-    claims: HashMap<String, Vec<Claim>>,
+    claims: HashMap<Arc<str>, Vec<Claim>>,
 }
 
 impl Hosts {
@@ -81,7 +82,7 @@ impl Hosts {
             return Vec::new();
         };
         let before = holder(claims).map(|holder| holder.uid.clone());
-        claims.retain(|other| other.uid != uid);
+        claims.retain(|other| &*other.uid != uid);
         let affected = affected(claims, before, uid);
         if claims.is_empty() {
             self.claims.remove(name);
@@ -101,7 +102,7 @@ impl Hosts {
             return Some(Conflict::Reserved);
         }
         let holder = holder(self.claims(name))?;
-        (holder.uid != uid).then(|| Conflict::HeldBy {
+        (&*holder.uid != uid).then(|| Conflict::HeldBy {
             namespace: holder.namespace.clone(),
             uid: holder.uid.clone(),
         })
@@ -121,11 +122,11 @@ fn holder(claims: &[Claim]) -> Option<&Claim> {
 }
 
 /// If another one holds it now, everybody else may have another verdict.
-fn affected(claims: &[Claim], before: Option<String>, changed: &str) -> Vec<Claim> {
+fn affected(claims: &[Claim], before: Option<Arc<str>>, changed: &str) -> Vec<Claim> {
     let after = holder(claims).map(|holder| holder.uid.clone());
     if before == after {
         return Vec::new();
     }
-    let others = claims.iter().filter(|claim| claim.uid != changed);
+    let others = claims.iter().filter(|claim| &*claim.uid != changed);
     others.cloned().collect()
 }

@@ -25,7 +25,8 @@ fn rules(access: Value) -> AccessRules {
 }
 
 fn visibility(workspace: &Workspace, class: &AccessRules, port: Option<u16>) -> Option<Visibility> {
-    Port::of(&workspace.spec, Some(60001), port).visibility(&workspace.spec, class)
+    Port::of(&workspace.spec.endpoints, Some(60001), port)
+        .visibility(workspace.spec.shared.as_ref(), class)
 }
 
 #[rstest]
@@ -86,7 +87,7 @@ fn undeclared_ports_are_the_owners_where_the_class_allows_them() {
 #[test]
 fn a_workspace_without_an_editor_keeps_its_usual_port_closed() {
     let workspace = workspace(json!(null));
-    let port = Port::of(&workspace.spec, None, Some(60001));
+    let port = Port::of(&workspace.spec.endpoints, None, Some(60001));
     assert_eq!(port, Port::Internal);
 }
 
@@ -136,9 +137,9 @@ fn the_status_tells_what_the_class_made_of_each_port() {
 
 fn claim(uid: &str, created: Option<i64>) -> Claim {
     Claim {
-        name: "api".to_owned(),
-        namespace: format!("of-{uid}"),
-        uid: uid.to_owned(),
+        name: "api".into(),
+        namespace: format!("of-{uid}").into(),
+        uid: uid.into(),
         created: created.map(at),
     }
 }
@@ -157,8 +158,8 @@ fn the_oldest_workspace_holds_a_host_then_the_uid_decides() {
     assert_eq!(hosts.conflict("api", "a", &[]), None);
     for uid in ["b", "young", "undated"] {
         let held = Conflict::HeldBy {
-            namespace: "of-a".to_owned(),
-            uid: "a".to_owned(),
+            namespace: "of-a".into(),
+            uid: "a".into(),
         };
         assert_eq!(hosts.conflict("api", uid, &[]), Some(held), "{uid}");
     }
@@ -183,7 +184,7 @@ fn reserved_labels_are_nobodys() {
     let mut hosts = Hosts::default();
     let mut of = |name: &str| {
         let workspace = Claim {
-            name: name.to_owned(),
+            name: name.into(),
             ..claim(name, Some(1))
         };
         hosts.insert(workspace);
@@ -207,7 +208,7 @@ proptest! {
         }
         let workspace = workspace_with(json!({"endpoints": [endpoint], "shared": {"users": ["bob"]}}));
         let class = rules(json!({"maxVisibility": all[cap], "undeclaredPorts": undeclared}));
-        let open = Port::of(&workspace.spec, editor, Some(port)).visibility(&workspace.spec, &class);
+        let open = Port::of(&workspace.spec.endpoints, editor, Some(port)).visibility(workspace.spec.shared.as_ref(), &class);
         prop_assert!(open <= Some(all[cap].max(Visibility::Shared)));
         if editor == Some(port) || editor.is_none() && port == 60001 {
             prop_assert!(open <= Some(Visibility::Shared));

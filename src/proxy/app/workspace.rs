@@ -85,7 +85,7 @@ impl App {
             route: &route,
             port,
         };
-        let visibility = route.port(port).visibility(&route.spec, &route.rules);
+        let visibility = route.port(port).visibility(route.shared(), &route.rules);
         match origin::preflight(request, &context, visibility) {
             Some(Preflight::Refuse) => return self.denied("preflight", pages::no_preflight()),
             Some(Preflight::Forward) => {

@@ -153,7 +153,7 @@ impl Decision {
 pub fn decide<V: Viewer + ?Sized>(question: &Question<'_, V>) -> Decision {
     let Question { route, viewer, .. } = question;
     let port = route.port(question.port);
-    let visibility = port.visibility(&route.spec, &route.rules);
+    let visibility = port.visibility(route.shared(), &route.rules);
     let role = role(route, *viewer, visibility);
     if let Some(unsure) = too_old(question.stage, role, viewer.is_some()) {
         return unsure;

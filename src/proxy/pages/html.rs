@@ -1,9 +1,16 @@
-//! One page of ours as HTML: a title, paragraphs, lists. No script of anybody else, light and dark.
+//! One page of ours as HTML: a title, paragraphs, lists, light and dark. The only script is the one that keeps a page up to
+//! date; its policy names it by its hash, so that no other runs.
 
 use std::fmt::Write as _;
 
 /// Nothing is loaded but what stands in the page; it is in nobody's frame.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The same for a page that keeps itself up to date.
+const LIVE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-ja7towgjhaFvbnSyIbDE5APJv9AGvmfItFCglyx3Ris='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Asks how the workspace is, adds the steps that are new, and loads the page anew as soon as it would be another one.
+const LIVE: &str = include_str!("live.js");
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--text:#1c2024;--dim:#5b6470;--line:#d5dae1;--back:#fbfcfd;--accent:#0b63c4}\
@@ -23,6 +30,8 @@ a{color:var(--accent)}";
 pub struct Page {
     title: String,
     body: String,
+    /// What it says to its script, if it keeps itself up to date.
+    live: Option<String>,
 }
 
 impl Page {
@@ -31,6 +40,7 @@ impl Page {
         Self {
             title: escape(title),
             body: String::new(),
+            live: None,
         }
     }
 
@@ -59,12 +69,10 @@ impl Page {
         self
     }
 
-    /// Steps, each with how far it is. Read out by screen readers when the page comes anew.
+    /// Steps, each with how far it is. The list is there without any too: others may come.
     pub fn steps(mut self, steps: &[(String, String)]) -> Self {
-        if steps.is_empty() {
-            return self;
-        }
-        self.body.push_str("<ol aria-label=\"Steps\">");
+        let hidden = if steps.is_empty() { " hidden" } else { "" };
+        let _ = write!(self.body, "<ol aria-label=\"Steps\"{hidden}>");
         for (step, state) in steps {
             let _ = write!(
                 self.body,
@@ -74,6 +82,16 @@ impl Page {
             );
         }
         self.body.push_str("</ol>");
+        self
+    }
+
+    /// Keeps the steps up to date, and loads anew when the state is no longer this one, or nothing came for so many seconds.
+    /// What comes new is read out by screen readers, and only that.
+    pub fn live(mut self, state: &str, patience: u32) -> Self {
+        let state = escape(state);
+        self.live = Some(format!(
+            " data-state=\"{state}\" data-patience=\"{patience}\""
+        ));
         self
     }
 
@@ -90,11 +108,22 @@ impl Page {
         let again = again_after.map_or_else(String::new, |seconds| {
             format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">")
         });
-        let Self { title, body } = self;
+        let Self { title, body, live } = self;
+        let (again, main, status, script, policy) = match live {
+            Some(told) => (
+                // For who lets no script run.
+                format!("<noscript>{again}</noscript>"),
+                told,
+                " aria-atomic=\"false\"",
+                format!("<script>{LIVE}</script>"),
+                LIVE_POLICY,
+            ),
+            None => (again, String::new(), "", String::new(), POLICY),
+        };
         let text = format!(
-            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">{again}<title>{title}</title><style>{STYLE}</style></head><body><main role=\"main\"><h1>{title}</h1><div role=\"status\">{body}</div></main></body></html>\n"
+            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">{again}<title>{title}</title><style>{STYLE}</style></head><body><main role=\"main\"{main}><h1>{title}</h1><div role=\"status\"{status}>{body}</div></main>{script}</body></html>\n"
         );
-        (text, POLICY)
+        (text, policy)
     }
 }
 
@@ -116,7 +145,32 @@ pub fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
+
+    #[test]
+    fn the_policy_of_a_live_page_lets_its_one_script_run_and_no_other() {
+        let hostile = "\"><script>alert(1)</script>";
+        let page = Page::new("t")
+            .paragraph(hostile)
+            .steps(&[])
+            .live(hostile, 3);
+        let (text, policy) = page.finish(Some(1));
+        assert_eq!(text.matches("<script>").count(), 1, "{text}");
+        let (_, script) = text.split_once("<script>").unwrap();
+        let (script, _) = script.split_once("</script>").unwrap();
+        let hash = STANDARD.encode(Sha256::digest(script.as_bytes()));
+        assert!(
+            policy.contains(&format!("script-src 'sha256-{hash}';")),
+            "{hash}: {policy}"
+        );
+        assert!(text.contains("<noscript><meta http-equiv=\"refresh\""));
+        // The hash is of one line ending.
+        assert!(!script.contains('\r'));
+    }
 
     #[test]
     fn what_a_page_repeats_is_text_and_never_markup() {

@@ -57,7 +57,7 @@ pub fn foreign(why: Foreign) -> Answer {
 
 /// No editor runs, so the workspace's own host has nothing to show.
 pub fn no_editor(request: &Request<'_>, route: &Route) -> Answer {
-    let text = match route.spec.endpoints.first() {
+    let text = match route.asked.endpoints.first() {
         Some(endpoint) => format!(
             "This workspace runs without an editor. Its endpoint {} opens at {}-{}.",
             endpoint.name, endpoint.port, request.host.name

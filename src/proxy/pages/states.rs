@@ -19,12 +19,19 @@ pub const STATE_PATH: &str = "/.workstead-proxy/state";
 const SOON: u32 = 1;
 /// The same for one that waits for a person.
 const LATER: u32 = 10;
+/// How long a page waits for something new while a workspace is being woken, in seconds. Each load is a visit: one whose
+/// request for the start was lost has to be made again.
+const WAKING: u32 = 3;
+/// The same while it starts: pulling an image takes its time.
+const STARTING: u32 = 30;
 
 /// What a page says of a state.
 struct Words {
     title: &'static str,
     text: &'static str,
     again_after: Option<u32>,
+    /// Whoever sees inside watches it go on, and after so many seconds without anything new the page is loaded anew.
+    patience: Option<u32>,
 }
 
 /// The answer to a request for a workspace that is not there. It loads itself again until it is.
@@ -45,6 +52,9 @@ pub fn not_running(request: &Request<'_>, route: &Route, allowed: Allowed) -> An
         if let Some(failure) = status.failure() {
             body = body.printed(&failure.evidence);
         }
+        if let Some(patience) = words.patience {
+            body = body.live(&state_name(status), patience);
+        }
     }
     page(StatusCode::SERVICE_UNAVAILABLE, body, words.again_after)
 }
@@ -60,7 +70,7 @@ pub fn own_path(request: &Request<'_>, route: &Route, allowed: Allowed) -> Answe
         .map(|(step, state)| json!({"step": step, "state": state}))
         .collect();
     let state = json!({
-        "state": status.actual_state,
+        "state": state_name(status),
         "isThere": route.pod().is_some() && status.actual_state == Some(ActualState::Running),
         "failure": status.failure(),
         "steps": steps,
@@ -70,38 +80,51 @@ pub fn own_path(request: &Request<'_>, route: &Route, allowed: Allowed) -> Answe
 
 fn words(route: &Route) -> Words {
     let status = &route.status;
-    let (title, text, again_after) = match status.actual_state {
+    let (title, text, again_after, patience) = match status.actual_state {
         Some(ActualState::Failed | ActualState::Error) => (
             "The workspace does not start",
             "Something is wrong with it. What, and what to do, stands below; the page loads again by itself.",
             Some(LATER),
+            None,
         ),
         Some(ActualState::Terminating | ActualState::Terminated) => (
             "The workspace has ended",
             "It was terminated, and nothing wakes it. Make a new Workspace.",
+            None,
             None,
         ),
         Some(ActualState::Stopped | ActualState::Stopping) if can_wake(route) => (
             "The workspace is being woken",
             "It had stopped, and your visit starts it. The page opens by itself when it is there.",
             Some(SOON),
+            Some(WAKING),
         ),
         Some(ActualState::Stopped | ActualState::Stopping) => (
             "The workspace is stopped",
             "A person or a file says that it is to be stopped: start it with `workstead start`, or change desiredState in its file.",
             Some(LATER),
+            None,
         ),
         _ => (
             "The workspace is starting",
             "The page opens by itself when it is there.",
             Some(SOON),
+            Some(STARTING),
         ),
     };
     Words {
         title,
         text,
         again_after,
+        patience,
     }
+}
+
+/// What it does, as its status says; empty where nothing is known yet.
+fn state_name(status: &Seen) -> String {
+    status
+        .actual_state
+        .map_or_else(String::new, |state| format!("{state:?}"))
 }
 
 fn facts(route: &Route) -> Vec<(&'static str, String)> {
@@ -110,8 +133,8 @@ fn facts(route: &Route) -> Vec<(&'static str, String)> {
         "Workspace",
         format!("{}/{}", route.key.namespace, route.key.name),
     )];
-    if let Some(state) = status.actual_state {
-        facts.push(("State", format!("{state:?}")));
+    if status.actual_state.is_some() {
+        facts.push(("State", state_name(status)));
     }
     if let Some(failure) = status.failure() {
         facts.push(("Cause", format!("{:?}", failure.cause)));
@@ -260,6 +283,22 @@ mod tests {
         }
         let state = ask(STATE_PATH, Lines(Vec::new()), Role::Public, "Failed");
         assert_eq!(state.status(), StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn a_start_is_watched_by_who_sees_inside_and_by_nobody_else() {
+        let live = |role, state| {
+            let page = ask("/", browser(), role, state);
+            let policy = page.headers()["content-security-policy"].to_str().unwrap();
+            assert_eq!(
+                text(&page).contains("<script>"),
+                policy.contains("script-src")
+            );
+            policy.contains("script-src")
+        };
+        assert!(live(Role::Owner, "Starting") && live(Role::ByName, "Starting"));
+        assert!(live(Role::Owner, "Stopped"));
+        assert!(!live(Role::Public, "Starting") && !live(Role::Owner, "Failed"));
     }
 
     #[test]

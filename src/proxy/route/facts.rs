@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::{Workspace, WorkspaceClass, WorkspaceSpec};
+use crate::api::{Workspace, WorkspaceClass};
 use crate::inside::pin::PublicKeyDigest;
 use crate::model::access::{AccessRules, Claim};
 use crate::model::names::{MANAGED_BY, MANAGED_BY_LABEL, WORKSPACE_LABEL, WORKSPACE_UID_LABEL};
+use crate::proxy::route::asked::Asked;
 use crate::proxy::route::seen::Seen;
 use crate::proxy::route::texts::Texts;
 
@@ -127,14 +129,13 @@ pub struct WorkspaceFacts {
     pub key: Key,
     /// Its UID.
     pub uid: Uid,
-    /// What it asks for, without what only its pod needs.
-    pub spec: Arc<WorkspaceSpec>,
+    /// What it asks for.
+    pub asked: Arc<Asked>,
     /// How it is.
     pub status: Seen,
     /// The key of its first process.
     pub supervisor: Option<PublicKeyDigest>,
-    /// Its wish for a host.
-    pub claim: Claim,
+    created: Option<Timestamp>,
 }
 
 impl WorkspaceFacts {
@@ -144,13 +145,16 @@ impl WorkspaceFacts {
         let status = workspace.status.unwrap_or_default();
         let supervisor = status.supervisor.as_ref();
         Self {
-            key: Key::of(&workspace.metadata),
-            uid: claim.uid.as_str().into(),
+            key: Key {
+                namespace: claim.namespace,
+                name: claim.name,
+            },
+            uid: claim.uid,
             supervisor: supervisor
                 .and_then(|supervisor| PublicKeyDigest::parse(&supervisor.public_key_sha256)),
-            spec: Arc::new(lean_spec(workspace.spec)),
+            asked: Arc::new(Asked::of(workspace.spec)),
             status: Seen::of(status),
-            claim,
+            created: claim.created,
         }
     }
 
@@ -158,27 +162,25 @@ impl WorkspaceFacts {
     pub fn share(&mut self, texts: &mut Texts) {
         self.key.share(texts);
         texts.share(&mut self.uid);
+        if let Some(class) = &mut self.status.class_name {
+            texts.share(class);
+        }
+    }
+
+    /// Its wish for a host.
+    pub fn claim(&self) -> Claim {
+        Claim {
+            name: self.key.name.clone(),
+            namespace: self.key.namespace.clone(),
+            uid: self.uid.clone(),
+            created: self.created,
+        }
     }
 
     /// The class whose caps hold: that of the last start, which the controller has checked. What a spec names could be a
     /// class that its namespace may not use.
     pub fn class(&self) -> Option<&str> {
         self.status.class_name.as_deref()
-    }
-}
-
-fn lean_spec(mut spec: WorkspaceSpec) -> WorkspaceSpec {
-    spec.endpoints.shrink_to_fit();
-    WorkspaceSpec {
-        image: String::new(),
-        command: Vec::new(),
-        args: Vec::new(),
-        resources: None,
-        storage: None,
-        projects: Vec::new(),
-        post_start: Vec::new(),
-        env: Vec::new(),
-        ..spec
     }
 }
 
@@ -217,7 +219,7 @@ pub struct ServiceFacts {
     /// Without one anybody who may write endpoints chooses where it leads.
     pub has_selector: bool,
     /// Where it answers itself.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Box<[IpAddr]>,
 }
 
 impl ServiceFacts {
@@ -352,9 +354,9 @@ pub struct PodFacts {
     /// Whether it has the network of its node.
     pub on_host_network: bool,
     /// Its own addresses, as its node says. The first is the one that the cluster prefers.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Box<[IpAddr]>,
     /// Those of its node.
-    pub node_addresses: Vec<IpAddr>,
+    pub node_addresses: Box<[IpAddr]>,
 }
 
 impl PodFacts {
@@ -445,12 +447,11 @@ fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-fn parse_all<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<IpAddr> {
+fn parse_all<'a>(texts: impl Iterator<Item = &'a str>) -> Box<[IpAddr]> {
     let mut addresses: Vec<IpAddr> = texts
         .filter_map(|text| text.parse().ok())
         .map(|address: IpAddr| address.to_canonical())
         .collect();
     addresses.dedup();
-    addresses.shrink_to_fit();
-    addresses
+    addresses.into_boxed_slice()
 }

@@ -159,7 +159,7 @@ pub(crate) fn route(spec: Value, access: Value) -> Route {
     Route {
         key: Key::new(NAMESPACE, "api"),
         uid: facts.uid,
-        spec: facts.spec,
+        asked: facts.asked,
         status: facts.status,
         rules: AccessRules::of(Some(&access)),
         denied_ports: [2222].into(),

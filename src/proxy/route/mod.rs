@@ -6,6 +6,7 @@
 //! ([`supervisors`]).
 
 pub mod address;
+pub mod asked;
 pub mod facts;
 #[cfg(test)]
 pub(crate) mod fixtures;

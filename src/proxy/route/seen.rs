@@ -2,6 +2,8 @@
 //!
 //! Kept for every workspace, so nothing else of a status is.
 
+use std::sync::Arc;
+
 use crate::api::steps::TimelineStep;
 use crate::api::workspace::{ActualState, Failure, WorkspaceStatus};
 
@@ -13,7 +15,7 @@ pub struct Seen {
     /// The port of the editor that runs.
     pub editor_port: Option<u16>,
     /// The class of its last start.
-    pub class_name: Option<Box<str>>,
+    pub class_name: Option<Arc<str>>,
     /// None for most: they run.
     start: Option<Box<Start>>,
 }
@@ -39,7 +41,7 @@ impl Seen {
         Self {
             actual_state: status.actual_state,
             editor_port: status.editor_port,
-            class_name: status.class_name.map(String::into_boxed_str),
+            class_name: status.class_name.map(Arc::from),
             start: (start != Start::default()).then(|| Box::new(start)),
         }
     }

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
-use crate::api::WorkspaceSpec;
 use crate::api::workspace::Shared;
 use crate::inside::pin::PublicKeyDigest;
 use crate::model::access::{AccessRules, Port};
 use crate::proxy::host::{RequestHost, Target};
+use crate::proxy::route::asked::Asked;
 use crate::proxy::route::facts::{Key, Uid};
 use crate::proxy::route::refusal::Refusal;
 use crate::proxy::route::seen::Seen;
@@ -30,8 +30,8 @@ pub struct Route {
     pub key: Key,
     /// UID of its Workspace.
     pub uid: Uid,
-    /// What its Workspace asks for; fields that only its pod needs are empty.
-    pub spec: Arc<WorkspaceSpec>,
+    /// What its Workspace asks for.
+    pub asked: Arc<Asked>,
     /// How it is.
     pub status: Seen,
     /// Within which limits it may be opened.
@@ -72,12 +72,12 @@ impl Route {
 
     /// Who owns it.
     pub fn owner(&self) -> &str {
-        &self.spec.owner
+        &self.asked.owner
     }
 
     /// With whom it is shared.
     pub fn shared(&self) -> Option<&Shared> {
-        self.spec.shared.as_ref()
+        self.asked.shared()
     }
 
     /// The port of the editor that runs.
@@ -90,7 +90,7 @@ impl Route {
         if asked.is_some_and(|port| self.denied_ports.contains(&port)) {
             return Port::Internal;
         }
-        Port::of(&self.spec, self.editor_port(), asked)
+        Port::of(&self.asked.endpoints, self.editor_port(), asked)
     }
 
     /// The pod, if there is one that may be used.

@@ -111,7 +111,7 @@ pub fn can_wake(route: &Route) -> bool {
         Some(ActualState::Stopped | ActualState::Stopping)
     );
     let is_wanted = !matches!(
-        route.spec.desired_state,
+        route.asked.desired_state,
         Some(DesiredState::Stopped | DesiredState::Terminated)
     );
     is_stopped && is_wanted

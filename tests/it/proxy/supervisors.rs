@@ -15,6 +15,7 @@ use workstead::controllers::supervisor::authority::{Authority, Client};
 use workstead::inside::identity::Identity;
 use workstead::inside::pin::PublicKeyDigest;
 use workstead::model::access::AccessRules;
+use workstead::proxy::route::asked::Asked;
 use workstead::proxy::route::facts::Key;
 use workstead::proxy::route::metrics::RouteMetrics;
 use workstead::proxy::route::supervisors::{ProveError, SessionSettings, Supervisors};
@@ -104,7 +105,7 @@ fn route(name: &str, last: u8, key: PublicKeyDigest) -> Route {
     Route {
         key: Key::new("team-a", name),
         uid: format!("uid-of-{name}").into(),
-        spec: Arc::new(workspace.spec),
+        asked: Arc::new(Asked::of(workspace.spec)),
         status: Default::default(),
         rules: AccessRules::CLOSED,
         denied_ports: Arc::default(),

@@ -147,8 +147,9 @@ async fn a_workspace_is_routed_while_it_runs_and_every_change_is_seen() {
     world.change("dev", change).await;
     watching
         .until("what is shared", |route| {
-            route
-                .is_some_and(|route| route.spec.endpoints[0].visibility == Some(Visibility::Shared))
+            route.is_some_and(|route| {
+                route.asked.endpoints[0].visibility == Some(Visibility::Shared)
+            })
         })
         .await;
     assert!(watching.table.load().names_group("team-a"));

@@ -159,8 +159,10 @@ async fn add_to_selectors(world: &World) {
     let merge = PatchParams::default();
     let selector = json!({"spec": {"selector": {"example.com/added": "1"}}});
     let services = world.api::<Service>();
-    let patched = services.patch("ws-dev", &merge, &Patch::Merge(selector));
-    patched.await.unwrap();
+    services
+        .patch("ws-dev", &merge, &Patch::Merge(selector))
+        .await
+        .unwrap();
     let policies = world.api::<NetworkPolicy>();
     let mut policy = policies.get("dev").await.unwrap();
     let spec = policy.spec.as_mut().unwrap();
@@ -169,8 +171,10 @@ async fn add_to_selectors(world: &World) {
     labels.insert("example.com/added".to_owned(), "1".to_owned());
     let rule = &mut spec.ingress.as_mut().unwrap()[0];
     rule.ports.as_mut().unwrap()[0].end_port = Some(65535);
-    let replaced = policies.replace("dev", &PostParams::default(), &policy);
-    replaced.await.unwrap();
+    policies
+        .replace("dev", &PostParams::default(), &policy)
+        .await
+        .unwrap();
 }
 
 async fn until_nothing_is_added(world: &World) {

@@ -21,8 +21,8 @@ fn one_that_lost_its_host_runs_says_so_and_names_no_address() {
         (Conflict::Reserved, "NameReserved"),
         (
             Conflict::HeldBy {
-                namespace: "secret".to_owned(),
-                uid: "u".to_owned(),
+                namespace: "secret".into(),
+                uid: "u".into(),
             },
             "NameTaken",
         ),

@@ -14,6 +14,7 @@ use crate::proxy::route::facts::{
     WorkspaceFacts,
 };
 use crate::proxy::route::index::Index;
+use crate::proxy::route::index::known::Known;
 use crate::proxy::route::refusal::{Kind, Object, Refusal};
 use crate::proxy::route::table::{Backend, Pod};
 
@@ -159,11 +160,7 @@ impl Index {
             && deployment.key.namespace == *namespace)
     }
 
-    fn link<'a>(
-        &self,
-        links: &'a std::collections::HashMap<Key, LinkFacts>,
-        uid: &Uid,
-    ) -> Result<&'a LinkFacts, Not> {
+    fn link<'a>(&self, links: &'a Known<LinkFacts>, uid: &Uid) -> Result<&'a LinkFacts, Not> {
         let key = self.links.get(uid).ok_or(Not::Yet)?;
         let link = links.get(key).filter(|link| link.uid == *uid);
         link.ok_or(Not::Yet)

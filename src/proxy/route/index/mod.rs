@@ -5,6 +5,7 @@
 //! Workspace alone.
 
 mod examine;
+mod known;
 mod take;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use crate::proxy::route::address::Denied;
 use crate::proxy::route::facts::{
     ClassFacts, Key, LinkFacts, PodFacts, ServiceFacts, SliceFacts, Uid, WorkspaceFacts,
 };
+use crate::proxy::route::index::known::Known;
 use crate::proxy::route::refusal::{Kind, Notice, Object, Refusal};
 use crate::proxy::route::table::{Backend, Route, Routes};
 use crate::proxy::route::texts::Texts;
@@ -108,16 +110,17 @@ pub struct Index {
     settings: Settings,
     texts: Texts,
     hosts: Hosts,
-    workspaces: HashMap<Uid, Entry>,
+    /// Boxed: a table is a third empty.
+    workspaces: HashMap<Uid, Box<Entry>>,
     names: HashMap<Key, Uid>,
     classes: HashMap<Arc<str>, AccessRules>,
-    services: HashMap<Key, ServiceFacts>,
-    slices: HashMap<Key, SliceFacts>,
+    services: Known<ServiceFacts>,
+    slices: Known<SliceFacts>,
     /// By the Service that they name.
     slices_of: HashMap<Key, Vec<Key>>,
-    pods: HashMap<Key, PodFacts>,
-    replica_sets: HashMap<Key, LinkFacts>,
-    deployments: HashMap<Key, LinkFacts>,
+    pods: Known<PodFacts>,
+    replica_sets: Known<LinkFacts>,
+    deployments: Known<LinkFacts>,
     links: HashMap<Uid, Key>,
     nodes: Addresses,
     service_addresses: Addresses,
@@ -142,12 +145,12 @@ impl Index {
             workspaces: HashMap::new(),
             names: HashMap::new(),
             classes: HashMap::new(),
-            services: HashMap::new(),
-            slices: HashMap::new(),
+            services: Known::default(),
+            slices: Known::default(),
             slices_of: HashMap::new(),
-            pods: HashMap::new(),
-            replica_sets: HashMap::new(),
-            deployments: HashMap::new(),
+            pods: Known::default(),
+            replica_sets: Known::default(),
+            deployments: Known::default(),
             links: HashMap::new(),
             nodes: HashMap::new(),
             service_addresses: HashMap::new(),
@@ -339,7 +342,7 @@ impl Index {
         Some(Route {
             key: facts.key.clone(),
             uid: facts.uid.clone(),
-            spec: facts.spec.clone(),
+            asked: facts.asked.clone(),
             status: facts.status.clone(),
             rules: rules.copied().unwrap_or(AccessRules::CLOSED),
             denied_ports: self.settings.denied_ports.clone(),

@@ -27,8 +27,8 @@ impl Index {
             self.delete_workspace(&facts.key.clone());
         }
         self.names.insert(facts.key.clone(), uid.clone());
-        let affected = self.hosts.insert(facts.claim.clone());
-        let affected = affected.into_iter().map(|claim| Uid::from(claim.uid));
+        let affected = self.hosts.insert(facts.claim());
+        let affected = affected.into_iter().map(|claim| claim.uid);
         self.dirty.extend(affected);
         self.count_groups(&facts, true);
         match self.workspaces.get_mut(&uid) {
@@ -37,12 +37,12 @@ impl Index {
                 self.count_groups(&before, false);
             }
             None => {
-                let entry = Entry {
+                let entry = Box::new(Entry {
                     facts,
                     backend: Backend::None,
                     refused: BTreeMap::new(),
                     route: None,
-                };
+                });
                 self.workspaces.insert(uid.clone(), entry);
             }
         }
@@ -57,7 +57,7 @@ impl Index {
             return;
         };
         let affected = self.hosts.remove(&key.name, &uid);
-        let affected = affected.into_iter().map(|claim| Uid::from(claim.uid));
+        let affected = affected.into_iter().map(|claim| claim.uid);
         self.dirty.extend(affected);
         self.dirty.remove(&uid);
         self.count_groups(&entry.facts, false);
@@ -68,7 +68,12 @@ impl Index {
     }
 
     fn count_groups(&mut self, facts: &WorkspaceFacts, more: bool) {
-        for group in facts.spec.shared.iter().flat_map(|shared| &shared.groups) {
+        for group in facts
+            .asked
+            .shared()
+            .into_iter()
+            .flat_map(|shared| &shared.groups)
+        {
             let count = self.groups.entry(group.as_str().into()).or_default();
             if more {
                 *count += 1;
@@ -92,7 +97,7 @@ impl Index {
             return;
         }
         // Classes change seldom, and then for many.
-        let of_class = |entry: &&Entry| entry.facts.class() == Some(&key.name);
+        let of_class = |entry: &&Box<Entry>| entry.facts.class() == Some(&key.name);
         let entries = self.workspaces.values().filter(of_class);
         self.dirty
             .extend(entries.map(|entry| entry.facts.uid.clone()));
@@ -124,7 +129,7 @@ impl Index {
                     });
                 }
                 let addresses = service.addresses.clone();
-                let before = self.services.insert(key.clone(), service);
+                let before = self.services.insert(service);
                 self.count_addresses(|index| &mut index.service_addresses, &addresses, true);
                 before
             }
@@ -178,7 +183,7 @@ impl Index {
                 let slices = self.slices_of.entry(service).or_default();
                 slices.reserve_exact(1);
                 slices.push(key.clone());
-                self.slices.insert(key.clone(), slice);
+                self.slices.insert(slice);
             }
             None => {
                 self.slices.remove(key);
@@ -194,7 +199,7 @@ impl Index {
         // A pod is used only for the Workspace that it names, so nobody else is concerned.
         self.touch(pod.as_ref().map(|pod| &pod.labels.uid));
         let before = match pod {
-            Some(pod) => self.pods.insert(key.clone(), pod),
+            Some(pod) => self.pods.insert(pod),
             None => self.pods.remove(key),
         };
         self.touch(before.as_ref().map(|pod| &pod.labels.uid));
@@ -219,7 +224,7 @@ impl Index {
         let uid = link.as_ref().map(|link| link.uid.clone());
         let named = link.as_ref().map(|link| link.labels.uid.clone());
         let before = match link {
-            Some(link) => links.insert(key.clone(), link),
+            Some(link) => links.insert(link),
             None => links.remove(key),
         };
         if let Some(before) = &before {
