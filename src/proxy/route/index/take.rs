@@ -97,8 +97,8 @@ impl Index {
             return;
         }
         // Classes change seldom, and then for many.
-        let of_class = |entry: &&Box<Entry>| entry.facts.class() == Some(&key.name);
-        let entries = self.workspaces.values().filter(of_class);
+        let entries = self.workspaces.values();
+        let entries = entries.filter(|entry| entry.facts.class() == Some(&key.name));
         self.dirty
             .extend(entries.map(|entry| entry.facts.uid.clone()));
     }
