@@ -58,7 +58,7 @@ kubectl_admin() {
 # port_free PORT: nobody listens there, and no other cluster has it in its books.
 port_free() {
   [ -z "$(ss -Hltn "sport = :$1")" ] || return 1
-  ! cat "$STATE_HOME"/*/ports 2>/dev/null | grep -q "=$1\$"
+  ! grep -qs "=$1\$" "$STATE_HOME"/*/ports
 }
 
 # port_choose PREFERRED: that one if it is free, else one that is.
