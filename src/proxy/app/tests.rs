@@ -41,6 +41,20 @@ struct House {
     cookie: String,
 }
 
+/// What a request is for.
+#[derive(Clone)]
+struct What<'a> {
+    method: Method,
+    target: &'a str,
+    is_websocket: bool,
+}
+
+const PAGE: What<'_> = What {
+    method: Method::GET,
+    target: "/",
+    is_websocket: false,
+};
+
 struct Limits {
     per_user: u32,
     per_workspace: u32,
@@ -135,6 +149,15 @@ impl House {
     }
 
     async fn ask(&self, from: &str, host: &str, lines: Lines) -> Answer {
+        self.ask_for(from, host, PAGE, lines).await
+    }
+
+    async fn ask_for(&self, from: &str, host: &str, what: What<'_>, lines: Lines) -> Answer {
+        let What {
+            method,
+            target,
+            is_websocket,
+        } = what;
         let client = Client {
             address: from.parse::<IpAddr>().unwrap(),
             is_tls: false,
@@ -143,11 +166,11 @@ impl House {
         };
         let host = self.app.site.parse(host.as_bytes()).unwrap();
         let request = Request {
-            method: &Method::GET,
-            target: "/",
+            method: &method,
+            target,
             host: &host,
             fields: &lines,
-            is_websocket: false,
+            is_websocket,
             body_length: Some(0),
             body: &[],
             client: &client,
@@ -246,4 +269,135 @@ async fn resource_dos_strangers_at_a_public_port_do_not_keep_the_owner_out() {
     let _owner = streams.take(&house.route.uid, Some("alice@example.com"));
     house.by_owner().await;
     assert_eq!(house.denied("streams_per_workspace"), 2);
+}
+
+/// Requests of every kind that is treated in a way of its own somewhere.
+fn every_kind() -> Vec<(What<'static>, Lines)> {
+    let lines = Lines::default;
+    let of = |method, target| What {
+        method,
+        target,
+        ..PAGE
+    };
+    let socket = What {
+        is_websocket: true,
+        ..PAGE
+    };
+    let origin = "http://api.ws.localhost";
+    vec![
+        (PAGE, lines()),
+        (socket, lines().with("Origin", origin)),
+        (PAGE, lines().with("Accept", "text/event-stream")),
+        (PAGE, lines().with("Range", "bytes=0-1")),
+        (of(Method::HEAD, "/"), lines()),
+        (of(Method::OPTIONS, "/"), lines().with("Origin", origin)),
+        (
+            of(Method::POST, "/s/M"),
+            lines()
+                .with("Content-Type", "application/grpc")
+                .with("Origin", origin),
+        ),
+        (
+            of(Method::from_bytes(b"PROPFIND").unwrap(), "/"),
+            lines().with("Origin", origin),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn websocket_path_no_kind_of_request_has_another_way_in_than_a_page() {
+    let house = House::new(&WIDE);
+    for (count, (what, lines)) in every_kind().into_iter().enumerate() {
+        let shown = format!("{} websocket: {}", what.method, what.is_websocket);
+        let stranger = house
+            .ask_for("192.0.2.9", HOST, what.clone(), lines.clone())
+            .await;
+        assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED, "{shown}");
+        let forged = lines.clone().with("Cookie", "__Host-wsd=forged");
+        let forged = house.ask_for("192.0.2.9", HOST, what.clone(), forged).await;
+        assert_eq!(forged.status(), StatusCode::UNAUTHORIZED, "{shown}");
+        assert_eq!(
+            house.denied("no_proof"),
+            count as u64,
+            "{shown}: a stranger got through"
+        );
+        let own = lines.with("Cookie", &house.cookie);
+        let own = house.ask_for("192.0.2.1", HOST, what, own).await;
+        assert_eq!(own.status(), StatusCode::SERVICE_UNAVAILABLE, "{shown}");
+        assert_eq!(
+            house.denied("no_proof"),
+            count as u64 + 1,
+            "{shown}: the owner did not get through"
+        );
+    }
+}
+
+#[tokio::test]
+async fn auth_bypass_by_exception_nothing_that_a_request_says_of_itself_lets_it_in() {
+    let house = House::new(&Limits {
+        refusals: 10_000,
+        ..WIDE
+    });
+    let claims = [
+        ("User-Agent", "kube-probe/1.34"),
+        ("User-Agent", "GoogleHC/1.0"),
+        ("User-Agent", "ELB-HealthChecker/2.0"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Original-URL", "/healthz"),
+        ("X-Forwarded-User", "alice@example.com"),
+        ("X-Workstead-Assertion", "alice@example.com"),
+        ("Authorization", "Basic YWxpY2VAZXhhbXBsZS5jb206"),
+    ];
+    let targets = [
+        "/",
+        "/healthz",
+        "/ping",
+        "/metrics",
+        "/robots.txt",
+        "/favicon.ico",
+        "/.well-known/acme-challenge/x",
+        "/a.css",
+        "/?next=/healthz",
+    ];
+    for (name, value) in claims {
+        for target in targets {
+            for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::POST] {
+                let what = What {
+                    method,
+                    target,
+                    ..PAGE
+                };
+                let lines = Lines::default().with(name, value);
+                let answer = house.ask_for("127.0.0.1", HOST, what.clone(), lines).await;
+                assert_eq!(
+                    answer.status(),
+                    StatusCode::UNAUTHORIZED,
+                    "{name}: {value} {} {target}",
+                    what.method
+                );
+            }
+        }
+    }
+    assert_eq!(house.denied("no_proof"), 0);
+}
+
+#[tokio::test]
+async fn dns_rebinding_a_name_that_is_not_ours_leads_nowhere_whoever_asks() {
+    let house = House::new(&WIDE);
+    for host in [
+        "evil.test",
+        "localhost",
+        "127.0.0.1",
+        "ws.localhost",
+        "api.ws.localhost.evil.test",
+        "auth.ws.localhost.evil.test",
+        "api.evil.ws.localhost",
+        "3000-auth.ws.localhost",
+    ] {
+        let lines = Lines::default().with("Cookie", &house.cookie);
+        let answer = house.ask("192.0.2.1", host, lines).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{host}");
+        assert!(!answer.headers().contains_key("set-cookie"), "{host}");
+    }
+    assert_eq!(house.denied("no_proof"), 0);
 }

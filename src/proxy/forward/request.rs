@@ -238,6 +238,21 @@ mod tests {
     }
 
     #[test]
+    fn token_pasted_into_app_urls_nothing_of_ours_is_filled_in_anywhere() {
+        let target = "/run?t=$WORKSTEAD_TOKEN&u={session}&v=%24%7Btoken%7D&w=__Host-wsd";
+        let line = "X-Template: ${token} {{session}} $CODER_SESSION_TOKEN\r\n";
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nHost: a.test\r\n{line}Cookie: __Host-wsd=secret\r\n\r\n"
+        );
+        let out = rewritten(&head, true);
+        assert!(
+            out.starts_with(&format!("GET {target} HTTP/1.1\r\n")),
+            "{out}"
+        );
+        assert!(out.contains(line) && !out.contains("secret"), "{out}");
+    }
+
+    #[test]
     fn host_confusion_a_proxy_before_us_is_believed_only_if_it_is_known() {
         let head = "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 198.51.100.1\r\nx-forwarded-for: 10.0.0.9\r\n\
             X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-User: root\r\n\r\n";

@@ -82,7 +82,7 @@ pub fn mk_signed_in() -> SignedIn {
 }
 
 /// Header lines of a test.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Lines(pub Vec<(String, Vec<u8>)>);
 
 impl Lines {
