@@ -85,8 +85,15 @@ impl Process {
         let (health, metrics) = (parts.health.clone(), parts.metrics.clone());
         // This value and the parts hold two.
         let others = Arc::strong_count(&metrics) - 2;
+        let running = run_with(config, client, stop.clone(), parts);
+        let running = async {
+            // A test that waits for what this process does would else not know why it waits in vain.
+            running
+                .await
+                .inspect_err(|error| eprintln!("the controller ended: {error}"))
+        };
         #[allow(clippy::disallowed_methods)] // joined by stop and kill, aborted by drop
-        let task = tokio::spawn(run_with(config, client, stop.clone(), parts));
+        let task = tokio::spawn(running);
         Self {
             health,
             metrics,

@@ -35,8 +35,14 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// With these files for the calls that it takes.
-    pub fn start(files: [(&str, &[u8]); 3]) -> Self {
+    /// With these files for the calls that it takes. Its program may have to be built first, and what runs in the
+    /// test's own thread goes on meanwhile: a controller keeps its lease.
+    pub async fn start(files: [(&'static str, Vec<u8>); 3]) -> Self {
+        let starting = tokio::task::spawn_blocking(move || Self::start_here(files));
+        starting.await.unwrap()
+    }
+
+    fn start_here(files: [(&str, Vec<u8>); 3]) -> Self {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("run/workstead/supervisor");
         std::fs::create_dir_all(&folder).unwrap();
@@ -70,13 +76,14 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    pub fn start(authority: &Authority) -> Self {
+    pub async fn start(authority: &Authority) -> Self {
         let made = authority.supervisor(Timestamp::now()).unwrap();
         let running = Running::start([
-            (TLS_CERTIFICATE, made.identity.certificate.as_bytes()),
-            (TLS_KEY, made.identity.key.as_bytes()),
-            (TLS_CLIENTS, authority.certificate().as_bytes()),
-        ]);
+            (TLS_CERTIFICATE, made.identity.certificate.into_bytes()),
+            (TLS_KEY, made.identity.key.as_bytes().to_vec()),
+            (TLS_CLIENTS, authority.certificate().as_bytes().to_vec()),
+        ])
+        .await;
         Self {
             address: running.address,
             key: made.public_key,
@@ -118,7 +125,7 @@ async fn a_supervisor_answers_who_has_its_key_and_its_authority_and_nobody_else(
     let now = Timestamp::now();
     let (authority, _) = Authority::generate(now).unwrap();
     let (foreign, _) = Authority::generate(now).unwrap();
-    let supervisor = Supervisor::start(&authority);
+    let supervisor = Supervisor::start(&authority).await;
     let us = authority.client(Client::Controller, now).unwrap().identity;
     // It answers from the first moment on, its steps may take a little longer.
     let settled = eventually("the supervisor to have nothing to do", async || {

@@ -126,8 +126,8 @@ fn routes(all: &[&Route]) -> Routes {
 async fn pod_ip_reuse_a_pod_with_another_key_is_not_proved_however_well_it_answers() {
     let mut world = World::new().await;
     let (ours, theirs) = (
-        Supervisor::start(&world.authority),
-        Supervisor::start(&world.authority),
+        Supervisor::start(&world.authority).await,
+        Supervisor::start(&world.authority).await,
     );
     // The watch still says that our pod is there, but it is somebody else's by now.
     world.relay(1, theirs.address).await;
@@ -148,7 +148,7 @@ async fn pod_ip_reuse_a_pod_with_another_key_is_not_proved_however_well_it_answe
 #[tokio::test]
 async fn requests_at_the_same_time_share_one_session() {
     let mut world = World::new().await;
-    let supervisor = Supervisor::start(&world.authority);
+    let supervisor = Supervisor::start(&world.authority).await;
     let count = world.relay(1, supervisor.address).await;
     let supervisors = world.supervisors(|_| {});
     let route = route("api", 1, supervisor.key);
@@ -162,7 +162,7 @@ async fn requests_at_the_same_time_share_one_session() {
 #[tokio::test]
 async fn pod_ip_reuse_the_end_of_the_first_process_is_the_end_of_the_proof() {
     let mut world = World::new().await;
-    let supervisor = Supervisor::start(&world.authority);
+    let supervisor = Supervisor::start(&world.authority).await;
     world.relay(1, supervisor.address).await;
     let supervisors = world.supervisors(|_| {});
     let route = route("api", 1, supervisor.key);
@@ -180,7 +180,7 @@ async fn pod_ip_reuse_the_end_of_the_first_process_is_the_end_of_the_proof() {
 #[tokio::test]
 async fn a_session_lasts_as_long_as_somebody_needs_it_and_a_while_longer() {
     let mut world = World::new().await;
-    let supervisor = Supervisor::start(&world.authority);
+    let supervisor = Supervisor::start(&world.authority).await;
     let count = world.relay(1, supervisor.address).await;
     let supervisors = world.supervisors(|settings| settings.idle = Duration::from_millis(200));
     let route = route("api", 1, supervisor.key);
@@ -207,7 +207,7 @@ async fn a_session_lasts_as_long_as_somebody_needs_it_and_a_while_longer() {
 #[tokio::test]
 async fn what_the_table_gives_up_is_no_longer_proved_and_nothing_else_is_touched() {
     let mut world = World::new().await;
-    let supervisor = Supervisor::start(&world.authority);
+    let supervisor = Supervisor::start(&world.authority).await;
     for last in 1..=4 {
         world.relay(last, supervisor.address).await;
     }
@@ -252,7 +252,7 @@ async fn what_the_table_gives_up_is_no_longer_proved_and_nothing_else_is_touched
 #[tokio::test]
 async fn resource_dos_there_are_no_more_sessions_than_allowed_and_the_idle_ones_make_room() {
     let mut world = World::new().await;
-    let supervisor = Supervisor::start(&world.authority);
+    let supervisor = Supervisor::start(&world.authority).await;
     for last in 1..=2 {
         world.relay(last, supervisor.address).await;
     }
@@ -277,7 +277,7 @@ async fn resource_dos_a_pod_that_does_not_answer_is_not_asked_by_every_request()
     let mut world = World::new().await;
     let (authority, _) = Authority::generate(Timestamp::now()).unwrap();
     // It lets in only whom another authority has signed.
-    let foreign = Supervisor::start(&authority);
+    let foreign = Supervisor::start(&authority).await;
     let count = world.relay(1, foreign.address).await;
     let supervisors = world.supervisors(|settings| settings.pause = PATIENCE);
     let route = route("api", 1, foreign.key);
@@ -290,7 +290,7 @@ async fn resource_dos_a_pod_that_does_not_answer_is_not_asked_by_every_request()
 #[tokio::test]
 async fn without_a_certificate_or_a_key_or_a_pod_nothing_is_dialled() {
     let mut world = World::new().await;
-    let supervisor = Supervisor::start(&world.authority);
+    let supervisor = Supervisor::start(&world.authority).await;
     let count = world.relay(1, supervisor.address).await;
     let supervisors = world.supervisors(|_| {});
     let route = route("api", 1, supervisor.key);

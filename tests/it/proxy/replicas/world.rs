@@ -244,8 +244,9 @@ impl PlayedPod {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let secret = secrets.get(&format!("{NAME}-supervisor")).await.unwrap();
         let data = secret.data.unwrap();
-        let files = [TLS_CERTIFICATE, TLS_KEY, TLS_CLIENTS].map(|file| (file, &*data[file].0));
-        let first_process = Running::start(files);
+        let files =
+            [TLS_CERTIFICATE, TLS_KEY, TLS_CLIENTS].map(|file| (file, data[file].0.clone()));
+        let first_process = Running::start(files).await;
         let relay = relay((address.0, SUPERVISOR_PORT).into(), first_process.address).await;
         mk_node(client.clone(), namespace).await.unwrap();
         let kubelet = Kubelet::new(client.clone(), namespace);
