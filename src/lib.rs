@@ -10,6 +10,7 @@ pub mod inside;
 pub mod model;
 pub mod proxy;
 pub mod render;
+pub mod secrets;
 pub mod telemetry;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

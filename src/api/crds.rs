@@ -8,12 +8,13 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use crate::api::{GitSync, Workspace, WorkspaceClass};
+use crate::api::{GitSync, Workspace, WorkspaceClass, WorkspaceVariables};
 
 /// All definitions, in the order in which they are installed.
 pub fn all() -> Vec<CustomResourceDefinition> {
     vec![
         finished::<WorkspaceClass>(),
+        finished::<WorkspaceVariables>(),
         finished::<Workspace>(),
         finished::<GitSync>(),
     ]
@@ -185,6 +186,7 @@ mod tests {
         }
         let hidden = [
             hidden::<WorkspaceClass>(),
+            hidden::<WorkspaceVariables>(),
             hidden::<Workspace>(),
             hidden::<GitSync>(),
         ]

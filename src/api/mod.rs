@@ -17,10 +17,12 @@ mod lenient;
 pub mod projects;
 pub mod shared;
 pub mod steps;
+pub mod variables;
 pub mod workspace;
 
 pub use class::{WorkspaceClass, WorkspaceClassSpec};
 pub use gitsync::{GitSync, GitSyncSpec};
+pub use variables::{WorkspaceVariables, WorkspaceVariablesSpec};
 pub use workspace::{Workspace, WorkspaceSpec};
 
 /// The API group of every kind.

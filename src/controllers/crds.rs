@@ -8,7 +8,12 @@ use crate::api::{GROUP, VERSION};
 use crate::telemetry::Health;
 
 /// The resources that the controllers watch.
-const NEEDED: [&str; 3] = ["workspaces", "workspaceclasses", "gitsyncs"];
+const NEEDED: [&str; 4] = [
+    "workspaces",
+    "workspaceclasses",
+    "workspacevariables",
+    "gitsyncs",
+];
 /// How often to look.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The name under which `/readyz` lists them.

@@ -24,6 +24,7 @@ pub mod revision;
 pub mod state;
 pub mod status;
 pub mod sync;
+pub mod variables;
 pub mod workspace;
 
 #[cfg(test)]

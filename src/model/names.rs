@@ -37,6 +37,8 @@ pub const LOGIN_LEASE: &str = "login";
 pub const DISABLED: &str = "disabled";
 /// Synced objects: JSON of repository, revision and file at which this object last changed. Controller only.
 pub const ORIGIN_ANNOTATION: &str = "workstead.dev/origin";
+/// WorkspaceVariables: the digest of a sealed text that is let in although its serial does not rise.
+pub const ACCEPT_SERIAL_ANNOTATION: &str = "workstead.dev/accept-serial";
 /// WorkspaceClass: `"true"` makes it the default.
 pub const DEFAULT_CLASS_ANNOTATION: &str = "workstead.dev/is-default-class";
 /// GitSync: a new value asks for a pass; echoed in `status.lastHandledReconcileAt`.
@@ -71,6 +73,12 @@ pub const AUTHORITY_SECRET: &str = "workstead-supervisor-ca";
 pub const PROXY_CLIENT_SECRET: &str = "workstead-proxy-client";
 /// Secret of the installation with the keys that sign sessions.
 pub const PROXY_KEYS_SECRET: &str = "workstead-proxy-keys";
+/// Secret of the installation with what opens sealed variables. The controller's alone.
+pub const IDENTITIES_SECRET: &str = "workstead-identities";
+/// Entry of [`IDENTITIES_SECRET`]: `AGE-SECRET-KEY-1…` line by line, the newest first.
+pub const IDENTITIES_ENTRY: &str = "identities.txt";
+/// ConfigMap of the installation with whom to seal variables for. Whoever is signed in may read it.
+pub const RECIPIENTS_CONFIG_MAP: &str = "workstead-recipients";
 /// ConfigMap of the installation with what is revoked.
 pub const REVOCATIONS_CONFIG_MAP: &str = "workstead-revocations";
 /// Label of what the controller makes in the installation's namespace to find something out: what it is about.
@@ -86,6 +94,8 @@ pub const GITSYNC_MANAGER: &str = "workstead/gitsync";
 pub const WORKSPACE_MANAGER: &str = "workstead/workspace";
 /// Field manager of the WorkspaceClass controller.
 pub const CLASS_MANAGER: &str = "workstead/workspaceclass";
+/// Field manager of the WorkspaceVariables controller.
+pub const VARIABLES_MANAGER: &str = "workstead/workspacevariables";
 /// Field manager of the proxy.
 pub const PROXY_MANAGER: &str = "workstead/proxy";
 /// Field manager of the command line; never forced.
