@@ -114,7 +114,7 @@ pub struct GitSyncSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub allowed_namespaces: Option<Vec<String>>,
-    /// Kinds that may be written. Left out, Workspace.
+    /// Kinds that may be written. Left out, Workspace and WorkspaceVariables.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8))]
     pub allowed_kinds: Option<Vec<SyncedKind>>,
@@ -213,6 +213,8 @@ pub struct OwnersRule {
 pub enum SyncedKind {
     /// Workspaces.
     Workspace,
+    /// Sealed variables.
+    WorkspaceVariables,
     /// WorkspaceClasses; only from the controller's own namespace.
     WorkspaceClass,
     /// Other GitSyncs; only from the controller's own namespace.

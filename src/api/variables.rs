@@ -53,6 +53,8 @@ use crate::api::shared::conditions_schema;
     annotation("kustomize.toolkit.fluxcd.io/substitute", "disabled")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.format != 'Age' || self.sealed.startsWith('-----BEGIN AGE ENCRYPTED FILE-----')").message("spec.sealed is no armored age file: seal it with workstead seal, or age --armor. If a secret stands there in plain text, exchange it: it was sent"))]
+#[x_kube(validation = Rule::new("self.format != 'Sops' || (self.sealed.contains('ENC[AES256_GCM,') && self.sealed.contains('sops'))").message("spec.sealed is no document of SOPS: encrypt it with sops. If a secret stands there in plain text, exchange it: it was sent"))]
 pub struct WorkspaceVariablesSpec {
     /// How it is sealed: Age or Sops.
     pub format: SealedFormat,
@@ -62,7 +64,7 @@ pub struct WorkspaceVariablesSpec {
 }
 
 /// How a set is sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum SealedFormat {
     /// One armored age file.
     Age,
@@ -90,9 +92,6 @@ pub struct WorkspaceVariablesStatus {
     /// The fingerprint of the recipient whose identity opened it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened_by: Option<String>,
-    /// Workspaces that have it pinned.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub used_by: Option<UsedBy>,
     /// Fields that another release wrote in a way that this one can't read. Never written.
     #[serde(skip)]
     pub unreadable: Vec<String>,
@@ -106,6 +105,9 @@ leniently!(WorkspaceVariablesStatus, |_| {});
 pub struct AcceptedSet {
     /// SHA-256 of the sealed text, in hexadecimal. Never of what is in it.
     pub digest: String,
+    /// Says whether another text has the same content, to who holds the identity; nothing to anybody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
     /// Where it may be used: Strict, Namespace or Cluster.
     pub scope: String,
     /// Who gets it without listing it: an owner, or every Workspace of the namespace.
@@ -128,14 +130,4 @@ pub struct AppliesTo {
     /// All Workspaces of the namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<bool>,
-}
-
-/// Workspaces that have a set pinned.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct UsedBy {
-    /// How many.
-    pub count: i64,
-    /// The first of them by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub names: Vec<String>,
 }

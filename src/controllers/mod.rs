@@ -15,12 +15,14 @@ pub mod events;
 pub mod gitsync;
 pub mod guard;
 mod health;
+pub mod identities;
 pub mod keyring;
 pub mod lease;
 pub mod links;
 pub mod passes;
 mod run;
 pub mod supervisor;
+pub mod variables;
 pub mod workspace;
 
 pub use context::{ControllerConfig, PeerSelector, Scope, Shared};

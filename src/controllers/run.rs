@@ -19,7 +19,7 @@ use crate::controllers::gitsync::requests::Requests;
 use crate::controllers::gitsync::{self, webhook};
 use crate::controllers::lease::{Claim, Elector, LeaseError};
 use crate::controllers::workspace::renderer::{Renderer, Standard};
-use crate::controllers::{class, cluster, crds, door, workspace};
+use crate::controllers::{class, cluster, crds, door, variables, workspace};
 use crate::model::clock::Clock;
 use crate::model::identity::ImageReference;
 use crate::model::installation::Installation;
@@ -350,10 +350,12 @@ async fn lead(
     );
     let classes = class::run(shared.clone(), stop.clone());
     let syncs = gitsync::run(shared.clone(), stop.clone());
-    let controllers: [(&'static str, BoxFuture<'static, ()>); 3] = [
+    let sets = variables::run(shared.clone(), stop.clone());
+    let controllers: [(&'static str, BoxFuture<'static, ()>); 4] = [
         ("workspace", workspaces.boxed()),
         ("workspaceclass", classes.boxed()),
         ("gitsync", syncs.boxed()),
+        ("workspacevariables", sets.boxed()),
     ];
     let mut running = JoinSet::new();
     for (name, controller) in controllers {

@@ -156,7 +156,7 @@ impl ObjectRules {
     fn new(spec: &GitSyncSpec, namespace: String, is_administrative: bool) -> Self {
         let kinds = match &spec.allowed_kinds {
             Some(kinds) => kinds.iter().copied().collect(),
-            None => BTreeSet::from([SyncedKind::Workspace]),
+            None => BTreeSet::from([SyncedKind::Workspace, SyncedKind::WorkspaceVariables]),
         };
         let namespaces = match &spec.allowed_namespaces {
             Some(names) => names.iter().cloned().collect(),

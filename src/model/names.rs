@@ -79,6 +79,8 @@ pub const IDENTITIES_SECRET: &str = "workstead-identities";
 pub const IDENTITIES_ENTRY: &str = "identities.txt";
 /// ConfigMap of the installation with whom to seal variables for. Whoever is signed in may read it.
 pub const RECIPIENTS_CONFIG_MAP: &str = "workstead-recipients";
+/// Entry of [`RECIPIENTS_CONFIG_MAP`]: `age1…` line by line, the newest first.
+pub const RECIPIENTS_ENTRY: &str = "recipients.txt";
 /// ConfigMap of the installation with what is revoked.
 pub const REVOCATIONS_CONFIG_MAP: &str = "workstead-revocations";
 /// Label of what the controller makes in the installation's namespace to find something out: what it is about.

@@ -22,13 +22,19 @@ pub use plan::{
 
 impl SyncedKind {
     /// Every kind, in the order of applying: what others need comes first.
-    pub const IN_ORDER: [Self; 3] = [Self::WorkspaceClass, Self::Workspace, Self::GitSync];
+    pub const IN_ORDER: [Self; 4] = [
+        Self::WorkspaceClass,
+        Self::WorkspaceVariables,
+        Self::Workspace,
+        Self::GitSync,
+    ];
 
     /// `kind` as it is written in files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Workspace => "Workspace",
             Self::WorkspaceClass => "WorkspaceClass",
+            Self::WorkspaceVariables => "WorkspaceVariables",
             Self::GitSync => "GitSync",
         }
     }
@@ -43,6 +49,7 @@ impl SyncedKind {
         match self {
             Self::Workspace => "workspaces",
             Self::WorkspaceClass => "workspaceclasses",
+            Self::WorkspaceVariables => "workspacevariables",
             Self::GitSync => "gitsyncs",
         }
     }
@@ -61,8 +68,9 @@ impl SyncedKind {
     pub const fn order(self) -> u8 {
         match self {
             Self::WorkspaceClass => 0,
-            Self::Workspace => 1,
-            Self::GitSync => 2,
+            Self::WorkspaceVariables => 1,
+            Self::Workspace => 2,
+            Self::GitSync => 3,
         }
     }
 }

@@ -2,43 +2,30 @@
 
 use std::fmt;
 
-use crate::model::names::ENVIRONMENT_PREFIX;
+use crate::model::identity::IdentityError;
+pub use crate::model::identity::VariableName;
 
 /// The longest path of a file, in bytes.
 const LONGEST_PATH: usize = 512;
-
-/// The name of an environment variable: `[A-Za-z_][A-Za-z0-9_]*`, and none of ours.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct VariableName(String);
 
 /// The path of a file: relative, below the folder of files or, with `~/`, below the home folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(String);
 
 impl VariableName {
-    /// Reads a name.
+    /// Reads a name from where a value may stand by mistake: the error repeats nothing of it.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let mut bytes = text.bytes();
-        let begins = bytes
-            .next()
-            .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-        if !begins || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Err(
-                "the name of a variable is letters, digits and '_', and does not begin with a digit",
-            );
-        }
-        if text.starts_with(ENVIRONMENT_PREFIX) {
-            return Err("names that begin with WORKSTEAD_ are Workstead's own: choose another one");
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
+        Self::new(text).map_err(|error| match error {
+            IdentityError::VariableReserved(_) => {
+                "names that begin with WORKSTEAD_ are Workstead's own: choose another one"
+            }
+            _ => {
+                "the name of a variable is up to 253 letters, digits and '_', and does not begin with a digit"
+            }
+        })
     }
 }
 
@@ -73,12 +60,6 @@ impl FilePath {
     /// The path below the home folder, if that is where it goes.
     pub fn below_home(&self) -> Option<&str> {
         self.0.strip_prefix("~/")
-    }
-}
-
-impl fmt::Display for VariableName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -44,6 +44,24 @@ pub struct Document {
     pub files: BTreeMap<FilePath, File>,
 }
 
+/// What somebody writes to have it sealed: a [`Document`] of which everything may be left out. Nothing that is left out is
+/// filled in, so that what is said elsewhere can be told from what differs.
+#[derive(Clone, Default)]
+pub struct Draft {
+    /// To which place it shall be bound.
+    pub binding: Option<Binding>,
+    /// How much of the binding counts.
+    pub scope: Option<Scope>,
+    /// Who takes it without listing it.
+    pub audience: Option<Audience>,
+    /// Its number.
+    pub serial: Option<u64>,
+    /// Environment variables.
+    pub env: BTreeMap<VariableName, SecretText>,
+    /// Files.
+    pub files: BTreeMap<FilePath, File>,
+}
+
 /// A file of a set.
 #[derive(Clone)]
 pub struct File {
@@ -51,6 +69,22 @@ pub struct File {
     pub mode: u16,
     /// What is in it.
     pub content: SecretBytes,
+}
+
+/// Why what was put together from several places is no set. It says no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContentError {
+    /// Too many of them.
+    #[error("{0} variables and files are too many: at most {MOST_KEYS} may be in a set")]
+    Count(usize),
+    /// One of them is wrong.
+    #[error("{key}: {problem}")]
+    Key {
+        /// Its name or path.
+        key: String,
+        /// What is wrong with it, and what to do.
+        problem: &'static str,
+    },
 }
 
 #[cfg(test)]

@@ -4,16 +4,23 @@
 use std::collections::BTreeMap;
 
 use crate::model::variables::VariableName;
+use crate::secrets::document::read::check_value;
 use crate::secrets::text::SecretText;
 
 /// Why a file is not read. It repeats nothing of the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {problem}")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}{}: {problem}", of(name.as_ref()))]
 pub struct DotenvError {
     /// Which line, from 1.
     pub line: usize,
+    /// Which variable, if what stands there is the name of one.
+    pub name: Option<VariableName>,
     /// What is wrong with it.
     pub problem: &'static str,
+}
+
+fn of(name: Option<&VariableName>) -> String {
+    name.map_or_else(String::new, |name| format!(" ({name})"))
 }
 
 /// Reads a `.env` file. A name that stands twice is an error: programs differ in which of both they take.
@@ -28,11 +35,19 @@ pub fn read(text: &str) -> Result<BTreeMap<VariableName, SecretText>, DotenvErro
     };
     let mut variables = BTreeMap::new();
     while let Some((line, name, value)) = reader.next()? {
-        let at = |problem| DotenvError { line, problem };
-        let name = VariableName::parse(name).map_err(at)?;
-        if variables.insert(name, SecretText::new(value)).is_some() {
-            return Err(at("the name stands there twice: leave one of them"));
+        let value = SecretText::new(value);
+        let at = |name, problem| DotenvError {
+            line,
+            name,
+            problem,
+        };
+        let name = VariableName::parse(name).map_err(|problem| at(None, problem))?;
+        check_value(&name, value.expose()).map_err(|problem| at(Some(name.clone()), problem))?;
+        if variables.contains_key(&name) {
+            let problem = "the name stands there twice: leave one of them";
+            return Err(at(Some(name), problem));
         }
+        variables.insert(name, value);
     }
     Ok(variables)
 }
@@ -57,14 +72,20 @@ impl<'a> Reader<'a> {
             self.skip(line.len());
         }
         let line = self.line;
-        let at = |problem| DotenvError { line, problem };
         let whole = self.rest.split('\n').next().unwrap_or_default();
-        let (name, _) = whole
-            .split_once('=')
-            .ok_or_else(|| at("it is no NAME=value"))?;
+        let (name, _) = whole.split_once('=').ok_or(DotenvError {
+            line,
+            name: None,
+            problem: "it is no NAME=value",
+        })?;
         self.rest = self.rest.get(name.len() + 1..).unwrap_or_default();
         let name = name.trim();
         let name = name.strip_prefix("export ").unwrap_or(name).trim();
+        let at = |problem| DotenvError {
+            line,
+            name: VariableName::parse(name).ok(),
+            problem,
+        };
         self.rest = self.rest.trim_start_matches([' ', '\t']);
         let value = match self.rest.bytes().next() {
             Some(b'\'') => self
@@ -194,6 +215,7 @@ mod tests {
             ("1A=hunter2", 1),
             ("A=1\nA=hunter2", 2),
             ("WORKSTEAD_A=hunter2", 1),
+            ("A=1\n\nB=hunter2\0", 3),
         ] {
             let error = read(text).map(drop).unwrap_err();
             assert_eq!(error.line, line, "{text}: {error}");

@@ -1,4 +1,4 @@
-//! Why a set is not used. Each reason has a code that has a page; none of them says a value.
+//! Why a set is not used. Each reason has a code that the documentation explains; none of them says a value.
 
 use std::fmt;
 
@@ -110,32 +110,51 @@ fn of(key: Option<&str>) -> String {
     key.map_or_else(String::new, |key| format!(" ({key})"))
 }
 
+/// A code and its reason.
+type Entry = (&'static str, &'static str);
+
+const BINDING_MISMATCH: Entry = ("WV100", "BindingMismatch");
+const BINDING_MISSING: Entry = ("WV101", "BindingMissing");
+const REPLAYED: Entry = ("WV102", "ReplayedVariables");
+const INTEGRITY_FAILED: Entry = ("WV103", "IntegrityFailed");
+const NO_MATCHING_IDENTITY: Entry = ("WV104", "NoMatchingIdentity");
+const UNSUPPORTED_FORMAT: Entry = ("WV105", "UnsupportedFormat");
+const LIMIT_EXCEEDED: Entry = ("WV106", "LimitExceeded");
+const INVALID_CONTENT: Entry = ("WV107", "InvalidContent");
+
 impl SetError {
-    /// The code that its page is called by.
-    pub fn code(&self) -> &'static str {
+    /// All codes with their reasons.
+    pub const CODES: [Entry; 8] = [
+        BINDING_MISMATCH,
+        BINDING_MISSING,
+        REPLAYED,
+        INTEGRITY_FAILED,
+        NO_MATCHING_IDENTITY,
+        UNSUPPORTED_FORMAT,
+        LIMIT_EXCEEDED,
+        INVALID_CONTENT,
+    ];
+
+    const fn entry(&self) -> Entry {
         match self {
-            Self::BindingMismatch { .. } => "WV100",
-            Self::BindingMissing => "WV101",
-            Self::Replayed { .. } => "WV102",
-            Self::IntegrityFailed { .. } => "WV103",
-            Self::NoMatchingIdentity { .. } => "WV104",
-            Self::UnsupportedFormat { .. } => "WV105",
-            Self::LimitExceeded { .. } => "WV106",
-            Self::InvalidContent { .. } => "WV107",
+            Self::BindingMismatch { .. } => BINDING_MISMATCH,
+            Self::BindingMissing => BINDING_MISSING,
+            Self::Replayed { .. } => REPLAYED,
+            Self::IntegrityFailed { .. } => INTEGRITY_FAILED,
+            Self::NoMatchingIdentity { .. } => NO_MATCHING_IDENTITY,
+            Self::UnsupportedFormat { .. } => UNSUPPORTED_FORMAT,
+            Self::LimitExceeded { .. } => LIMIT_EXCEEDED,
+            Self::InvalidContent { .. } => INVALID_CONTENT,
         }
+    }
+
+    /// The code that it is looked up by.
+    pub fn code(&self) -> &'static str {
+        self.entry().0
     }
 
     /// The reason, for conditions and events.
     pub fn reason(&self) -> &'static str {
-        match self {
-            Self::BindingMismatch { .. } => "BindingMismatch",
-            Self::BindingMissing => "BindingMissing",
-            Self::Replayed { .. } => "ReplayedVariables",
-            Self::IntegrityFailed { .. } => "IntegrityFailed",
-            Self::NoMatchingIdentity { .. } => "NoMatchingIdentity",
-            Self::UnsupportedFormat { .. } => "UnsupportedFormat",
-            Self::LimitExceeded { .. } => "LimitExceeded",
-            Self::InvalidContent { .. } => "InvalidContent",
-        }
+        self.entry().1
     }
 }

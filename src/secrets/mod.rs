@@ -12,6 +12,7 @@ pub mod error;
 pub mod identity;
 pub mod merge;
 pub mod open;
+pub mod recipients;
 pub mod seal;
 pub mod serial;
 pub mod set;

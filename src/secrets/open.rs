@@ -36,25 +36,7 @@ pub fn open(
     identities: &Identities,
     last: Option<&Fingerprint>,
 ) -> Result<Opened, SetError> {
-    if sealed.len() > LONGEST_SEALED {
-        return Err(SetError::LimitExceeded {
-            what: "bytes of sealed text",
-            found: sealed.len(),
-            most: LONGEST_SEALED,
-        });
-    }
-    if !sealed.trim_start().starts_with(BEGIN) {
-        return Err(SetError::UnsupportedFormat {
-            what: "a text that is not armored age",
-            instead: "seal it with workstead seal, or age --armor",
-        });
-    }
-    let damaged = |part| SetError::IntegrityFailed { part };
-    let armored = ArmoredReader::new(sealed.as_bytes());
-    let decryptor = Decryptor::new_buffered(armored).map_err(|_| damaged("its header"))?;
-    if decryptor.is_scrypt() {
-        return Err(passphrase());
-    }
+    let decryptor = begin(sealed)?;
     let seen = RefCell::new(Seen::default());
     let mut order: Vec<&Identity> = identities.iter().collect();
     order.sort_by_key(|identity| last != Some(identity.fingerprint()));
@@ -91,6 +73,54 @@ pub fn open(
     read.map_err(|_| damaged("its payload"))?;
     let by = by.ok_or_else(|| damaged("its header"))?;
     Ok(Opened { plaintext, by })
+}
+
+/// Looks at an armored age file as far as anybody can who holds no identity: its size, armor, header and recipients.
+///
+/// # Errors
+/// When [`open`] would refuse it whoever holds what.
+pub fn inspect(sealed: &str) -> Result<(), SetError> {
+    let decryptor = begin(sealed)?;
+    let seen = RefCell::new(Seen::default());
+    let nobody = Nobody { seen: &seen };
+    match decryptor.decrypt(std::iter::once(&nobody as &dyn age::Identity)) {
+        Err(DecryptError::NoMatchingKeys) | Ok(_) => {}
+        Err(_) => return Err(damaged("its header")),
+    }
+    if let Some(refused) = seen.into_inner().refused {
+        return Err(refused);
+    }
+    // To the end, where a text that was cut shows.
+    let mut armored = ArmoredReader::new(sealed.as_bytes());
+    std::io::copy(&mut armored, &mut std::io::sink()).map_err(|_| damaged("its armor"))?;
+    Ok(())
+}
+
+/// What is looked at before anything is opened.
+fn begin(sealed: &str) -> Result<Decryptor<impl std::io::BufRead + '_>, SetError> {
+    if sealed.len() > LONGEST_SEALED {
+        return Err(SetError::LimitExceeded {
+            what: "bytes of sealed text",
+            found: sealed.len(),
+            most: LONGEST_SEALED,
+        });
+    }
+    if !sealed.trim_start().starts_with(BEGIN) {
+        return Err(SetError::UnsupportedFormat {
+            what: "a text that is not armored age",
+            instead: "seal it with workstead seal, or age --armor",
+        });
+    }
+    let armored = ArmoredReader::new(sealed.as_bytes());
+    let decryptor = Decryptor::new_buffered(armored).map_err(|_| damaged("its header"))?;
+    if decryptor.is_scrypt() {
+        return Err(passphrase());
+    }
+    Ok(decryptor)
+}
+
+fn damaged(part: &'static str) -> SetError {
+    SetError::IntegrityFailed { part }
 }
 
 /// Kinds of stanzas by how many there are.
@@ -134,6 +164,22 @@ impl age::Identity for Tried<'_> {
             seen.by = Some(self.identity.fingerprint().clone());
         }
         found
+    }
+}
+
+/// Opens nothing, and looks at all stanzas.
+struct Nobody<'a> {
+    seen: &'a RefCell<Seen>,
+}
+
+impl age::Identity for Nobody<'_> {
+    fn unwrap_stanza(&self, _: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+        None
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
+        self.seen.borrow_mut().refused = refuse(stanzas);
+        None
     }
 }
 

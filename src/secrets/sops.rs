@@ -45,13 +45,6 @@ pub(super) fn open_sops(
     identities: &Identities,
     last: Option<&Fingerprint>,
 ) -> Result<OpenedSet, SetError> {
-    if sealed.len() > LONGEST_SEALED {
-        return Err(SetError::LimitExceeded {
-            what: "bytes of sealed text",
-            found: sealed.len(),
-            most: LONGEST_SEALED,
-        });
-    }
     let root = parse(sealed)?;
     let metadata = Metadata::of(&root)?;
     let (key, by) = metadata.data_key(identities, last)?;
@@ -80,7 +73,40 @@ fn is_whole(metadata: &Metadata<'_>, tree: Tree<'_>) -> bool {
     written.is_some_and(|written| *written == own.as_bytes())
 }
 
+/// Looks at a SOPS document as far as anybody can who holds no identity.
+///
+/// # Errors
+/// When [`open_sops`] would refuse it whoever holds what.
+pub(super) fn inspect_sops(sealed: &str) -> Result<(), SetError> {
+    let root = parse(sealed)?;
+    let metadata = Metadata::of(&root)?;
+    metadata.inspect()?;
+    Leaf::parse(metadata.mac).ok_or(damaged("its MAC"))?;
+    let Value::Mapping(entries) = &root.value else {
+        return Err(metadata::none());
+    };
+    let mut own = entries.iter().filter(|entry| entry.key != metadata::KEY);
+    own.try_for_each(inspect_entry)
+}
+
+fn inspect_entry(entry: &Entry) -> Result<(), SetError> {
+    match &entry.node.value {
+        Value::Mapping(entries) if !entries.is_empty() => {
+            entries.iter().try_for_each(inspect_entry)
+        }
+        Value::Text(text) if Leaf::parse(text).is_some() => Ok(()),
+        _ => Err(open_value(entry.place)),
+    }
+}
+
 fn parse(sealed: &str) -> Result<Node, SetError> {
+    if sealed.len() > LONGEST_SEALED {
+        return Err(SetError::LimitExceeded {
+            what: "bytes of sealed text",
+            found: sealed.len(),
+            most: LONGEST_SEALED,
+        });
+    }
     let mut documents = yaml::read(sealed.as_bytes(), LIMITS).into_iter();
     match (documents.next(), documents.next()) {
         (Some(Ok(document)), None) => Ok(document.root),

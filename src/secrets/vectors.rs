@@ -2,8 +2,9 @@
 //! identity opens nothing else.
 
 use super::identity::Identities;
+use super::set::open_set;
+use crate::api::variables::SealedFormat;
 use crate::model::variables::{FilePath, VariableName};
-use super::set::{Format, open_set};
 
 const IDENTITY: &str = include_str!("vectors/identity.txt");
 
@@ -11,10 +12,10 @@ const IDENTITY: &str = include_str!("vectors/identity.txt");
 fn what_age_and_sops_seal_is_opened_byte_for_byte() {
     let identities = Identities::parse(IDENTITY).unwrap();
     for (format, sealed) in [
-        (Format::Age, include_str!("vectors/age.txt")),
-        (Format::Sops, include_str!("vectors/sops.yaml")),
+        (SealedFormat::Age, include_str!("vectors/age.txt")),
+        (SealedFormat::Sops, include_str!("vectors/sops.yaml")),
         // JSON, and with a MAC that counts only what is sealed.
-        (Format::Sops, include_str!("vectors/sops.json")),
+        (SealedFormat::Sops, include_str!("vectors/sops.json")),
     ] {
         let opened = open_set(format, sealed, &identities, None);
         let opened = opened.map_err(|error| error.to_string()).unwrap();
@@ -38,7 +39,7 @@ fn what_age_and_sops_seal_is_opened_byte_for_byte() {
 fn a_document_of_sops_survives_other_line_breaks_and_no_other_change() {
     let identities = Identities::parse(IDENTITY).unwrap();
     let sealed = include_str!("vectors/sops.yaml");
-    let opens = |text: &str| open_set(Format::Sops, text, &identities, None).is_ok();
+    let opens = |text: &str| open_set(SealedFormat::Sops, text, &identities, None).is_ok();
     assert!(opens(&sealed.replace('\n', "\r\n")));
     let (env, files) = (
         sealed.find("\nenv:").unwrap(),

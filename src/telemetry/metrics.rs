@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 /// Which controller, and how a pass of it ended.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ReconcileLabels {
-    /// `workspace`, `workspaceclass` or `gitsync`.
+    /// `workspace`, `workspaceclass`, `workspacevariables` or `gitsync`.
     pub controller: &'static str,
     /// `ok` or `error`.
     pub outcome: &'static str,
@@ -22,14 +22,14 @@ pub struct ReconcileLabels {
 /// Which controller.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ControllerLabels {
-    /// `workspace`, `workspaceclass` or `gitsync`.
+    /// `workspace`, `workspaceclass`, `workspacevariables` or `gitsync`.
     pub controller: &'static str,
 }
 
 /// Which controller, and what kind of error: a closed set, the error's `category()`.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ErrorLabels {
-    /// `workspace`, `workspaceclass` or `gitsync`.
+    /// `workspace`, `workspaceclass`, `workspacevariables` or `gitsync`.
     pub controller: &'static str,
     /// The error's category.
     pub category: &'static str,
@@ -67,6 +67,20 @@ pub struct FailureLabels {
     pub blame: &'static str,
 }
 
+/// How the opening of a sealed text ended.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OpenedLabels {
+    /// `ok` or `refused`.
+    pub outcome: &'static str,
+}
+
+/// An identity that opens sealed texts. There are at most eight at a time, and people make them one by one.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct IdentityLabels {
+    /// The fingerprint of its recipient, which is public.
+    pub identity: String,
+}
+
 /// Families that can be written out.
 pub trait Families: Send + Sync + 'static {
     /// All of them in the OpenMetrics text format.
@@ -101,6 +115,10 @@ pub struct Metrics {
     pub workspaces: Family<StateLabels, Gauge>,
     /// Failures that began, by cause and blame.
     pub failures: Family<FailureLabels, Counter>,
+    /// Sealed texts that were opened, by outcome: each once for a process, so that it does not grow when nothing changes.
+    pub opened_sets: Family<OpenedLabels, Counter>,
+    /// Sets by the identity that opened them: what still depends on an old one.
+    pub sets_by_identity: Family<IdentityLabels, Gauge>,
     /// From the request to start to Running.
     pub start_seconds: Histogram,
 }
@@ -164,6 +182,18 @@ impl Metrics {
         registry.register("workspaces", "Workspaces by state", workspaces.clone());
         let failures = Family::default();
         registry.register("failures", "Failures that began", failures.clone());
+        let opened_sets = Family::default();
+        registry.register(
+            "variables_opened",
+            "Sealed texts that were opened",
+            opened_sets.clone(),
+        );
+        let sets_by_identity = Family::default();
+        registry.register(
+            "variables_sets",
+            "WorkspaceVariables by the identity that opened them",
+            sets_by_identity.clone(),
+        );
         // 50 ms to about 27 minutes: the longest startup timer that a class allows by default is an hour.
         let start_seconds = Histogram::new(exponential_buckets(0.05, 2.0, 16));
         registry.register(
@@ -184,6 +214,8 @@ impl Metrics {
             leader,
             workspaces,
             failures,
+            opened_sets,
+            sets_by_identity,
             start_seconds,
         }
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use workstead::api::{GitSync, Workspace};
 use workstead::testkit::kubelet::{Kubelet, PodStep, mk_node_of};
@@ -58,6 +58,51 @@ async fn try_a_node(plane: &ControlPlane, controller: &Program) {
         "not written down:\n{}",
         controller.log()
     );
+}
+
+/// Whom to seal for is published for everybody and put right, and what opens it is for the controller alone.
+async fn put_recipients_right(plane: &ControlPlane, controller: &Program) {
+    const INSTALLATION: &str = "workstead-system";
+    const MAP: &str = "workstead-recipients";
+    const SECRET: &str = "workstead-identities";
+    let maps: Api<ConfigMap> = Api::namespaced(plane.client(), INSTALLATION);
+    let secrets: Api<Secret> = Api::namespaced(plane.client(), INSTALLATION);
+    let right = maps.get(MAP).await.unwrap().data.unwrap();
+    for edit in [
+        json!({"data": null}),
+        json!({"data": null, "immutable": true}),
+    ] {
+        maps.patch(MAP, &PatchParams::default(), &Patch::Merge(edit))
+            .await
+            .unwrap();
+        let done = within(Duration::from_secs(60), async || {
+            let now = maps.get_opt(MAP).await.unwrap()?;
+            (now.data.as_ref() == Some(&right)).then_some(())
+        });
+        assert!(done.await.is_some(), "not put right:\n{}", controller.log());
+    }
+
+    let anybody = plane.client_as("alice", &["system:authenticated"]);
+    let read: Api<ConfigMap> = Api::namespaced(anybody.clone(), INSTALLATION);
+    assert_eq!(read.get(MAP).await.unwrap().data.unwrap(), right);
+    read.get("workstead-image-volumes").await.unwrap_err();
+    read.list(&ListParams::default()).await.unwrap_err();
+    read.delete(MAP, &DeleteParams::default())
+        .await
+        .unwrap_err();
+    let read: Api<Secret> = Api::namespaced(anybody, INSTALLATION);
+    read.get(SECRET).await.unwrap_err();
+
+    let data = secrets.get(SECRET).await.unwrap().data.unwrap();
+    let text = String::from_utf8(data["identities.txt"].0.clone()).unwrap();
+    let encoded = serde_json::to_value(&data["identities.txt"]).unwrap();
+    let key = text
+        .lines()
+        .find(|line| line.starts_with("AGE-SECRET-KEY-1"));
+    for canary in [key.unwrap(), encoded.as_str().unwrap()] {
+        assert!(!controller.log().contains(canary), "the log holds the key");
+        assert!(!format!("{right:?}").contains(canary));
+    }
 }
 
 #[tokio::test]
@@ -130,6 +175,7 @@ async fn the_chart_allows_the_controller_all_that_it_asks_for_from_push_to_prune
             .then_some(())
     })
     .await;
+    put_recipients_right(&plane, &controller).await;
     assert_eq!(controller.end().await, Some(0), "{}", controller.log());
 
     let refused: BTreeSet<String> = plane

@@ -9,6 +9,7 @@ use workstead::api::crds;
 use workstead::cli::args::Cli;
 use workstead::model::sync::Code;
 use workstead::proxy::route::refusal::Refusal;
+use workstead::secrets::error::SetError;
 
 use crate::chart;
 use crate::generated::check_generated;
@@ -144,6 +145,19 @@ fn drift_the_field_tables_are_those_of_the_schemas() {
     }
 }
 
+/// The help of every command below one, and of those below them.
+fn help_below(command: &mut clap::Command, above: &str, text: &mut String) {
+    for command in command.get_subcommands_mut() {
+        if command.is_hide_set() || command.get_name() == "help" {
+            continue;
+        }
+        let name = format!("{above}{}", command.get_name());
+        let help = command.render_long_help().to_string();
+        text.push_str(&format!("\n## {name}\n\n```\n{}\n```\n", help.trim_end()));
+        help_below(command, &format!("{name} "), text);
+    }
+}
+
 #[test]
 fn drift_the_page_of_the_commands_is_their_help() {
     let mut text =
@@ -151,17 +165,7 @@ fn drift_the_page_of_the_commands_is_their_help() {
     let mut root = Cli::command().bin_name("workstead").term_width(100);
     root.build();
     text.push_str(&format!("```\n{}```\n", root.render_long_help()));
-    for command in root.get_subcommands_mut() {
-        if command.is_hide_set() || command.get_name() == "help" {
-            continue;
-        }
-        let help = command.render_long_help().to_string();
-        text.push_str(&format!(
-            "\n## {}\n\n```\n{}\n```\n",
-            command.get_name(),
-            help.trim_end()
-        ));
-    }
+    help_below(&mut root, "", &mut text);
     let text: String = text
         .lines()
         .map(|line| format!("{}\n", line.trim_end()))
@@ -275,6 +279,17 @@ fn drift_every_reason_not_to_be_routed_is_explained() {
     let page = std::fs::read_to_string(docs().join("tasks/not-routed.md")).unwrap();
     for reason in Refusal::REASONS {
         assert!(page.contains(&format!("\n| `{reason}` | ")), "{reason}");
+    }
+}
+
+#[test]
+fn drift_every_reason_to_refuse_a_set_is_explained() {
+    let page = std::fs::read_to_string(docs().join("tasks/variables-refused.md")).unwrap();
+    for (code, reason) in SetError::CODES {
+        assert!(
+            page.contains(&format!("\n| `{code}` | `{reason}` | ")),
+            "{code}"
+        );
     }
 }
 

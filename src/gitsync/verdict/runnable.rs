@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::{Fault, Finding};
 use crate::api::gitsync::SyncedKind;
 use crate::api::workspace::{Cause, Failure, Workspace};
-use crate::api::{API_VERSION, WorkspaceClass};
+use crate::api::{API_VERSION, WorkspaceClass, WorkspaceVariables};
 use crate::model::class;
 use crate::model::identity::ImageReference;
 use crate::model::installation::{Cluster, Installation};
 use crate::model::names::DnsLabel;
 use crate::model::workspace::{Inputs, validate};
+use crate::secrets::set::inspect_set;
 use crate::yaml::parse_path;
 
 /// Stands for what the API server and the installation would give: nothing that is checked here depends on it.
@@ -24,6 +25,7 @@ pub(super) fn find_wrong(kind: SyncedKind, object: &Value) -> Vec<Finding> {
     match kind {
         SyncedKind::WorkspaceClass => class_findings(object).unwrap_or_default(),
         SyncedKind::Workspace => workspace_finding(object).into_iter().collect(),
+        SyncedKind::WorkspaceVariables => set_finding(object).into_iter().collect(),
         SyncedKind::GitSync => Vec::new(),
     }
 }
@@ -36,6 +38,15 @@ fn class_findings(object: &Value) -> Option<Vec<Finding>> {
         Finding::new(Fault::Invalid, &path, wrong.message)
     });
     Some(findings.collect())
+}
+
+/// What can be seen of a sealed text without an identity.
+fn set_finding(object: &Value) -> Option<Finding> {
+    let set: WorkspaceVariables = serde_json::from_value(object.clone()).ok()?;
+    let error = inspect_set(set.spec.format, &set.spec.sealed).err()?;
+    let path = parse_path("spec.sealed");
+    let message = format!("{}: {error}", error.code());
+    Some(Finding::new(Fault::Invalid, &path, message))
 }
 
 fn workspace_finding(object: &Value) -> Option<Finding> {

@@ -309,3 +309,26 @@ fn of_an_object_with_thousands_of_faults_the_first_hundred_are_told() {
     many(&labelled);
     many(&with("command", vec![json!(1); 5_000].into()));
 }
+
+#[test]
+fn a_sealed_text_is_looked_at_as_far_as_it_can_be_without_an_identity() {
+    let set = |sealed: &str| {
+        let set = json!({
+            "apiVersion": "workstead.dev/v1alpha1", "kind": "WorkspaceVariables", "metadata": {"name": "api"},
+            "spec": {"format": "Age", "sealed": sealed},
+        });
+        assert_eq!(
+            texts(SyncedKind::WorkspaceVariables, &set),
+            Vec::<String>::new()
+        );
+        Verdict::unrunnable(SyncedKind::WorkspaceVariables, &set)
+    };
+    let whole = include_str!("../../secrets/vectors/age.txt");
+    assert_eq!(set(whole), vec![]);
+    let cut = whole.lines().next().unwrap();
+    let found: Vec<String> = set(cut).iter().map(ToString::to_string).collect();
+    assert!(
+        matches!(&found[..], [one] if one.starts_with("spec.sealed: WV103: ")),
+        "{found:?}"
+    );
+}

@@ -10,7 +10,7 @@ use zeroize::Zeroize as _;
 use crate::model::variables::{FilePath, VariableName};
 use crate::secrets::binding::{Audience, Binding, Scope};
 use crate::secrets::document::{
-    DEFAULT_MODE, Document, File, HIGHEST_SERIAL, LONGEST_VARIABLE, MOST_KEYS,
+    ContentError, DEFAULT_MODE, Document, Draft, File, HIGHEST_SERIAL, LONGEST_VARIABLE, MOST_KEYS,
 };
 use crate::secrets::error::SetError;
 use crate::secrets::text::{SecretBytes, SecretText};
@@ -26,6 +26,22 @@ const LIMITS: Limits = Limits {
 
 const FIELDS: [&str; 6] = ["binding", "scope", "appliesTo", "serial", "env", "files"];
 
+/// What is wrong with a path that [`file_and_folder`] finds.
+const BOTH: &str = "another file is below it, as if it were a folder";
+
+impl Draft {
+    /// Reads what somebody wrote to have it sealed.
+    ///
+    /// # Errors
+    /// When it is no such document. The error names a line and a key, and no value.
+    pub fn read(plaintext: &[u8]) -> Result<Self, SetError> {
+        let mut root = parse(plaintext)?;
+        let read = draft_of(&root);
+        wipe(&mut root);
+        read
+    }
+}
+
 impl Document {
     /// Reads a plaintext.
     ///
@@ -36,6 +52,30 @@ impl Document {
         let read = Self::of(&root);
         wipe(&mut root);
         read
+    }
+
+    /// Whether it is one that [`Document::read`] takes, where it was not read but put together.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what is wrong with it.
+    pub fn check(&self) -> Result<(), ContentError> {
+        let keys = self.env.len() + self.files.len();
+        if keys > MOST_KEYS {
+            return Err(ContentError::Count(keys));
+        }
+        for (name, value) in &self.env {
+            check_value(name, value.expose()).map_err(|problem| ContentError::Key {
+                key: name.to_string(),
+                problem,
+            })?;
+        }
+        match file_and_folder(&self.files) {
+            Some(path) => Err(ContentError::Key {
+                key: path.to_string(),
+                problem: BOTH,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Reads what was opened leaf by leaf.
@@ -80,7 +120,8 @@ pub(in crate::secrets) fn wipe(node: &mut Node) {
     }
 }
 
-fn of_root(root: &Node) -> Result<Document, SetError> {
+/// The fields of a set, all of which it knows.
+fn fields(root: &Node) -> Result<&[Entry], SetError> {
     let Value::Mapping(entries) = &root.value else {
         return Err(wrong(
             root.place,
@@ -93,26 +134,34 @@ fn of_root(root: &Node) -> Result<Document, SetError> {
             "a set has binding, scope, appliesTo, serial, env and files, and nothing else";
         return Err(at(other, problem));
     }
-    let Some(binding) = entries.first().filter(|entry| entry.key == "binding") else {
+    Ok(entries)
+}
+
+fn of_root(root: &Node) -> Result<Document, SetError> {
+    let Some(binding) = fields(root)?.first().filter(|entry| entry.key == "binding") else {
         return Err(SetError::BindingMissing);
     };
-    let binding = of_binding(binding)?;
-    let scope = root
-        .get("scope")
-        .map(of_scope)
-        .transpose()?
-        .unwrap_or_default();
-    if !binding.is_whole(scope) {
+    let scope = root.get("scope").map(of_scope).transpose()?;
+    if !of_binding(binding)?.is_whole(scope.unwrap_or_default()) {
         return Err(SetError::BindingMissing);
     }
-    let document = Document {
-        binding,
-        scope,
-        audience: root
-            .get("appliesTo")
-            .map(of_audience)
-            .transpose()?
-            .unwrap_or_default(),
+    let draft = draft_of(root)?;
+    Ok(Document {
+        binding: draft.binding.unwrap_or_default(),
+        scope: draft.scope.unwrap_or_default(),
+        audience: draft.audience.unwrap_or_default(),
+        serial: draft.serial,
+        env: draft.env,
+        files: draft.files,
+    })
+}
+
+fn draft_of(root: &Node) -> Result<Draft, SetError> {
+    fields(root)?;
+    let draft = Draft {
+        binding: root.get("binding").map(of_binding).transpose()?,
+        scope: root.get("scope").map(of_scope).transpose()?,
+        audience: root.get("appliesTo").map(of_audience).transpose()?,
         serial: root.get("serial").map(of_serial).transpose()?,
         env: root.get("env").map(of_env).transpose()?.unwrap_or_default(),
         files: root
@@ -121,7 +170,7 @@ fn of_root(root: &Node) -> Result<Document, SetError> {
             .transpose()?
             .unwrap_or_default(),
     };
-    let keys = document.env.len() + document.files.len();
+    let keys = draft.env.len() + draft.files.len();
     if keys > MOST_KEYS {
         return Err(SetError::LimitExceeded {
             what: "variables and files",
@@ -129,7 +178,7 @@ fn of_root(root: &Node) -> Result<Document, SetError> {
             most: MOST_KEYS,
         });
     }
-    Ok(document)
+    Ok(draft)
 }
 
 fn of_binding(entry: &Entry) -> Result<Binding, SetError> {
@@ -189,15 +238,7 @@ fn of_env(entry: &Entry) -> Result<BTreeMap<VariableName, SecretText>, SetError>
         let Some(value) = variable.node.as_text() else {
             return Err(at(variable, "its value is no text: put it in quotes"));
         };
-        if value.contains('\0') {
-            return Err(at(variable, "its value has a NUL: make it a file"));
-        }
-        if variable.key.len() + 1 + value.len() > LONGEST_VARIABLE {
-            return Err(at(
-                variable,
-                "its value is longer than Linux takes, 128 KiB: make it a file",
-            ));
-        }
+        check_value(&name, value).map_err(|problem| at(variable, problem))?;
         env.insert(name, SecretText::new(value.to_owned()));
     }
     Ok(env)
@@ -209,23 +250,41 @@ fn of_files(entry: &Entry) -> Result<BTreeMap<FilePath, File>, SetError> {
         let path = FilePath::parse(&file.key).map_err(|problem| at(file, problem))?;
         files.insert(path, of_file(file)?);
     }
-    // A path can't be a file and a folder.
-    let folder_of = |path: &FilePath, other: &FilePath| {
-        let below = other.as_str().strip_prefix(path.as_str());
-        below.is_some_and(|below| below.starts_with('/'))
-    };
-    let both = files
-        .keys()
-        .find(|path| files.keys().any(|other| folder_of(path, other)));
+    let both = file_and_folder(&files);
     match both.and_then(|path| {
         mapping(entry)
             .ok()?
             .iter()
             .find(|file| file.key == path.as_str())
     }) {
-        Some(file) => Err(at(file, "another file is below it, as if it were a folder")),
+        Some(file) => Err(at(file, BOTH)),
         None => Ok(files),
     }
+}
+
+/// Whether Linux takes a variable.
+pub(in crate::secrets) fn check_value(
+    name: &VariableName,
+    value: &str,
+) -> Result<(), &'static str> {
+    if value.contains('\0') {
+        return Err("its value has a NUL: make it a file");
+    }
+    if name.as_str().len() + 1 + value.len() > LONGEST_VARIABLE {
+        return Err("its value is longer than Linux takes, 128 KiB: make it a file");
+    }
+    Ok(())
+}
+
+/// A path that is a file and a folder, which can't be.
+fn file_and_folder<T>(files: &BTreeMap<FilePath, T>) -> Option<&FilePath> {
+    let folder_of = |path: &FilePath, other: &FilePath| {
+        let below = other.as_str().strip_prefix(path.as_str());
+        below.is_some_and(|below| below.starts_with('/'))
+    };
+    files
+        .keys()
+        .find(|path| files.keys().any(|other| folder_of(path, other)))
 }
 
 fn of_file(entry: &Entry) -> Result<File, SetError> {

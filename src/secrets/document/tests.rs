@@ -48,6 +48,59 @@ fn a_set_is_read_as_it_is_written() {
 }
 
 #[test]
+fn a_draft_may_leave_everything_out_and_nothing_is_filled_in() {
+    let draft = |text: &str| Draft::read(text.as_bytes());
+    let empty = draft("env: {A: b}").map_err(|error| error.to_string());
+    let empty = empty.unwrap();
+    assert_eq!((empty.binding, empty.scope), (None, None));
+    assert_eq!((empty.audience, empty.serial), (None, None));
+    let late = draft("env: {A: b}\nscope: Strict\nbinding: {name: b}");
+    let late = late.map_err(|error| error.to_string()).unwrap();
+    assert_eq!(late.scope, Some(Scope::Strict));
+    assert_eq!(late.binding.unwrap().name.as_deref(), Some("b"));
+    for text in ["envs: {A: b}", "env: {A: 1}", "- a", "env: {A: b}\n---\n"] {
+        let code = draft(text).map(drop).map_err(|error| error.code());
+        assert_eq!(code, Err("WV107"), "{text}");
+    }
+}
+
+#[test]
+fn what_was_put_together_is_held_to_the_same_rules_as_what_was_read() {
+    let whole = read(WHOLE);
+    assert_eq!(whole.check(), Ok(()));
+    let name = VariableName::parse("A").unwrap();
+    let long = "x".repeat(LONGEST_VARIABLE - 1);
+    for (value, key) in [("a\0", Some("A")), (&long, Some("A")), ("a", None)] {
+        let mut set = whole.clone();
+        let value = SecretText::new(value.to_owned());
+        set.env.insert(name.clone(), value);
+        let found = set.check().err().map(|error| error.to_string());
+        let begins = key.map(|key| format!("{key}: its value"));
+        assert_eq!(found.is_some(), begins.is_some());
+        assert!(
+            found
+                .unwrap_or_default()
+                .starts_with(&begins.unwrap_or_default())
+        );
+    }
+    let mut set = whole.clone();
+    let below = FilePath::parse(".netrc/x").unwrap();
+    let file = file(&whole, ".netrc").clone();
+    set.files.insert(below, file);
+    let error = set.check().unwrap_err().to_string();
+    assert!(
+        error.starts_with(".netrc: another file is below it"),
+        "{error}"
+    );
+    let mut set = whole;
+    for number in 0..MOST_KEYS {
+        let name = VariableName::parse(&format!("N{number}")).unwrap();
+        set.env.insert(name, SecretText::new(String::new()));
+    }
+    assert_eq!(set.check(), Err(ContentError::Count(MOST_KEYS + 5)));
+}
+
+#[test]
 fn what_binds_a_set_comes_first_and_is_whole() {
     for text in [
         "",

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::{DataKey, damaged, unsupported};
 use crate::secrets::error::SetError;
 use crate::secrets::identity::{Fingerprint, Identities, Recipient};
-use crate::secrets::open::{MOST_STANZAS, open};
+use crate::secrets::open::{MOST_STANZAS, inspect, open};
 use crate::yaml::{Node, Value};
 
 /// The key that is SOPS's own.
@@ -64,6 +64,11 @@ impl<'a> Metadata<'a> {
             last_modified: text(written, "lastmodified").ok_or(damaged("its lastmodified"))?,
             only_sealed: only_sealed.is_some_and(|entry| entry.node.value == Value::Bool(true)),
         })
+    }
+
+    /// Whether the sealed data keys are age files.
+    pub(super) fn inspect(&self) -> Result<(), SetError> {
+        self.ages.iter().try_for_each(|(_, file)| inspect(file))
     }
 
     /// The data key. Each entry says whose it is, so only those of ours are opened, one exchange each.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::api::gitsync::SyncedKind;
-use crate::api::{GitSync, Workspace, WorkspaceClass};
+use crate::api::{GitSync, Workspace, WorkspaceClass, WorkspaceVariables};
 use crate::gitsync::fetch::raw::{self, RawEntry, RawObject};
 use crate::gitsync::rules::{ObjectRules, TreeLimits, TreeRules};
 use crate::gitsync::snapshot::{self, Source};
@@ -100,6 +100,9 @@ fn accept(kind: SyncedKind, value: &Value) {
     let text = value.to_string();
     match kind {
         SyncedKind::GitSync => drop(serde_json::from_value::<GitSync>(value.clone()).expect(&text)),
+        SyncedKind::WorkspaceVariables => {
+            drop(serde_json::from_value::<WorkspaceVariables>(value.clone()).expect(&text));
+        }
         SyncedKind::WorkspaceClass => {
             let class: WorkspaceClass = serde_json::from_value(value.clone()).expect(&text);
             class::validate(&class);

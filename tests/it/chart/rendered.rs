@@ -189,7 +189,8 @@ fn people_get_workspaces_by_the_clusters_own_roles_but_never_write_a_gitsync() {
             continue;
         }
         for rule in role["rules"].as_array().unwrap() {
-            assert_eq!(texts(&rule["resources"]), ["workspaces"], "of {role}");
+            let resources = texts(&rule["resources"]);
+            assert_eq!(resources, ["workspaces", "workspacevariables"], "of {role}");
             assert!(
                 !texts(&rule["verbs"]).contains(&"assign-owner"),
                 "of {role}"

@@ -7,6 +7,8 @@ mod open;
 mod plan;
 mod plugin;
 mod runstate;
+mod seal;
+mod seal_files;
 mod show;
 mod validate;
 

@@ -10,7 +10,8 @@ use super::{GOOD, Ran, offline, write};
 fn help_is_there_for_every_command_and_names_the_plugin_when_it_is_one() {
     let help = offline(&["--help"]).ended(0);
     for command in [
-        "list", "why", "start", "stop", "restart", "sync", "plan", "validate", "render",
+        "list", "why", "start", "stop", "restart", "sync", "plan", "validate", "render", "seal",
+        "identity",
     ] {
         assert!(
             help.contains(&format!("\n  {command} ")),
@@ -40,6 +41,15 @@ fn help_is_there_for_every_command_and_names_the_plugin_when_it_is_one() {
     assert!(help.contains("Usage: kubectl workstead stop"), "{help}");
     assert!(
         help.contains("\n  kubectl workstead stop alice-api"),
+        "{help}"
+    );
+    let below = folder.path().join("kubectl-workstead");
+    let ran = Command::new(below)
+        .args(["identity", "new", "--help"])
+        .output();
+    let help = Ran::of(ran.unwrap()).ended(0);
+    assert!(
+        help.contains("\n  kubectl workstead identity new"),
         "{help}"
     );
 }
@@ -97,9 +107,13 @@ fn the_bash_completion_is_bash() {
 #[test]
 fn crds_are_what_crds_holds() {
     let text = offline(&["crds"]).ended(0);
-    assert_eq!(text.matches("kind: CustomResourceDefinition").count(), 3);
+    let count = workstead::api::crds::all().len();
+    assert_eq!(
+        text.matches("kind: CustomResourceDefinition").count(),
+        count
+    );
     let list: Value = serde_json::from_str(&offline(&["crds", "-o", "json"]).ended(0)).unwrap();
-    assert_eq!(list["items"].as_array().unwrap().len(), 3);
+    assert_eq!(list["items"].as_array().unwrap().len(), count);
 }
 
 #[test]

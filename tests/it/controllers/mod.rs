@@ -1,10 +1,12 @@
 //! The life of controller processes: who leads, who writes, what is ready.
 
 mod class;
+mod identities;
 mod keyring;
 mod lease;
 mod life;
 mod ready;
+mod variables;
 
 use workstead::controllers::ControllerConfig;
 pub use workstead::testkit::process::{Process, TEST_LABEL};

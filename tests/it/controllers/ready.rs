@@ -46,6 +46,7 @@ async fn a_process_that_can_not_list_one_kind_is_not_ready_and_names_it() {
     let kinds = [
         ("workspaces", "Workspace"),
         ("workspaceclasses", "WorkspaceClass"),
+        ("workspacevariables", "WorkspaceVariables"),
         ("gitsyncs", "GitSync"),
         ("deployments", "Deployment"),
         ("replicasets", "ReplicaSet"),

@@ -5,11 +5,11 @@ use futures::{StreamExt as _, stream};
 use kube::Client;
 use serde_json::{Value, json};
 use workstead::api::gitsync::SyncedKind;
-use workstead::api::{GitSync, Workspace, WorkspaceClass};
+use workstead::api::{GitSync, Workspace, WorkspaceClass, WorkspaceVariables};
 use workstead::gitsync::verdict::Verdict;
 use workstead::testkit::ControlPlane;
 
-use super::dry_run::{dry_create, minimal};
+use super::dry_run::{SEALED, dry_create, minimal};
 
 /// An object that uses every field of its spec.
 fn full(kind: &str) -> Value {
@@ -100,6 +100,7 @@ fn full(kind: &str) -> Value {
             "imagePullSecrets": [{"name": "registry"}],
             "childMetadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}},
         }),
+        "WorkspaceVariables" => json!({"format": "Age", "sealed": SEALED}),
         _ => json!({
             "url": "https://git.example.com/team.git",
             "ref": {"branch": "main", "tag": "v1", "commit": "0123456789abcdef0123456789abcdef01234567"},
@@ -232,6 +233,9 @@ fn readable(kind: &str, stored: &Value) -> Result<(), serde_json::Error> {
     match kind {
         "Workspace" => serde_json::from_value::<Workspace>(stored.clone()).map(drop),
         "WorkspaceClass" => serde_json::from_value::<WorkspaceClass>(stored.clone()).map(drop),
+        "WorkspaceVariables" => {
+            serde_json::from_value::<WorkspaceVariables>(stored.clone()).map(drop)
+        }
         _ => serde_json::from_value::<GitSync>(stored.clone()).map(drop),
     }
 }
@@ -240,12 +244,14 @@ async fn disagreements(client: Client, kind: &'static str, namespace: &str) -> V
     let path = match kind {
         "WorkspaceClass" => "workspaceclasses".to_owned(),
         "GitSync" => format!("namespaces/{namespace}/gitsyncs"),
+        "WorkspaceVariables" => format!("namespaces/{namespace}/workspacevariables"),
         _ => format!("namespaces/{namespace}/workspaces"),
     };
     let path = format!("/apis/workstead.dev/v1alpha1/{path}");
     let synced = match kind {
         "Workspace" => SyncedKind::Workspace,
         "WorkspaceClass" => SyncedKind::WorkspaceClass,
+        "WorkspaceVariables" => SyncedKind::WorkspaceVariables,
         _ => SyncedKind::GitSync,
     };
     let verdict = Verdict::default();
@@ -326,4 +332,9 @@ fn the_full_objects_use_every_field_of_their_specs() {
             .collect();
         assert!(missing.is_empty(), "{kind}: {missing:?}");
     }
+}
+
+#[tokio::test]
+async fn offline_and_server_agree_on_variables() {
+    agree("WorkspaceVariables").await;
 }

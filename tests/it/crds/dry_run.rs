@@ -5,13 +5,23 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 /// Our kinds, in the order of their definitions.
-pub const KINDS: [&str; 3] = ["WorkspaceClass", "Workspace", "GitSync"];
+pub const KINDS: [&str; 4] = [
+    "WorkspaceClass",
+    "WorkspaceVariables",
+    "Workspace",
+    "GitSync",
+];
+
+/// Looks like a sealed text to who does not open it.
+pub const SEALED: &str =
+    "-----BEGIN AGE ENCRYPTED FILE-----\nYWdl\n-----END AGE ENCRYPTED FILE-----\n";
 
 /// The least that a file of a kind may say.
 pub fn minimal(kind: &str) -> Value {
     let spec = match kind {
         "Workspace" => json!({"owner": "alice@example.com", "image": "registry.example.com/dev:1"}),
         "WorkspaceClass" => json!({}),
+        "WorkspaceVariables" => json!({"format": "Age", "sealed": SEALED}),
         "GitSync" => json!({"url": "https://git.example.com/team.git"}),
         other => panic!("no kind {other}"),
     };

@@ -27,6 +27,10 @@ pub fn objects(client: Client, kind: &str, namespace: &str) -> Api<DynamicObject
             let resource = ApiResource::from_gvk_with_plural(&kind, "workspaceclasses");
             Api::all_with(client, &resource)
         }
+        "WorkspaceVariables" => {
+            let resource = ApiResource::from_gvk_with_plural(&kind, "workspacevariables");
+            Api::namespaced_with(client, namespace, &resource)
+        }
         _ => Api::namespaced_with(client, namespace, &ApiResource::from_gvk(&kind)),
     }
 }

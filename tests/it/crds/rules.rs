@@ -7,7 +7,7 @@ mod limits;
 
 use kube::api::{Patch, PatchParams};
 use serde_json::Value;
-use workstead::api::{GitSync, Workspace, WorkspaceClass};
+use workstead::api::{GitSync, Workspace, WorkspaceClass, WorkspaceVariables};
 use workstead::testkit::ControlPlane;
 
 use super::dry_run::{dry_run, minimal};
@@ -78,6 +78,7 @@ fn case(
 pub fn rules() -> Vec<Case> {
     let mut cases = cel::workspace_rules();
     cases.extend(cel::class_rules());
+    cases.extend(cel::variables_rules());
     cases.extend(cel::gitsync_rules());
     cases
 }
@@ -86,6 +87,7 @@ pub fn rules() -> Vec<Case> {
 pub fn limits() -> Vec<Case> {
     let mut cases = limits::workspace_limits();
     cases.extend(limits::class_limits());
+    cases.extend(limits::variables_limits());
     cases.extend(limits::gitsync_limits());
     cases
 }
@@ -173,6 +175,9 @@ fn offline(value: &Value, old: Option<&Value>) -> Vec<String> {
             None => new.validate_cel(),
         }),
         Some("WorkspaceClass") => judge(value, old, |new: &WorkspaceClass, _| new.validate_cel()),
+        Some("WorkspaceVariables") => {
+            judge(value, old, |new: &WorkspaceVariables, _| new.validate_cel())
+        }
         _ => judge(value, old, |new: &GitSync, _| new.validate_cel()),
     }
 }

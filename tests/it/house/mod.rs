@@ -13,8 +13,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("model", &["api", "link"]),
     ("render", &["api", "model", "link"]),
     ("yaml", &[]),
-    ("secrets", &["model", "yaml"]),
-    ("gitsync", &["api", "model", "yaml", "telemetry"]),
+    ("secrets", &["api", "model", "yaml"]),
+    ("gitsync", &["api", "model", "yaml", "secrets", "telemetry"]),
     (
         "controllers",
         &[

@@ -57,6 +57,7 @@ async fn world(prefix: &str) -> World {
         "rules": [
             {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update"]},
             {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["workstead-proxy-client"], "verbs": ["patch"]},
+            {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["workstead-recipients"], "verbs": ["get", "watch"]},
         ],
     }));
     let binding: RoleBinding = object(json!({

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
+use workstead::testkit::faults::Call;
 
 use super::{Fixture, codes, condition, holds, workspace};
 
@@ -373,6 +374,35 @@ async fn classes_are_written_from_the_controllers_own_namespace() {
         .delete(&name, &DeleteParams::default())
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn sealed_sets_are_applied_before_the_workspaces_that_may_list_them() {
+    let f = Fixture::new().await;
+    let sealed = include_str!("../../../src/secrets/vectors/age.txt").replace('\n', "\n    ");
+    let set = format!(
+        "apiVersion: workstead.dev/v1alpha1\nkind: WorkspaceVariables\nmetadata:\n  name: z\nspec:\n  format: Age\n  sealed: |\n    {sealed}\n"
+    );
+    let files = [("a.yaml", &*workspace("a", "i:1")), ("z.yaml", &*set)];
+    let commit = f.repository.commit(&files);
+    f.create(json!({})).await;
+    let running = f.start();
+    f.until_applied(&commit).await;
+    let writes = f.faults.writes();
+    let applied: Vec<&str> = writes
+        .iter()
+        .map(Call::resource)
+        .filter(|resource| ["workspaces", "workspacevariables"].contains(resource))
+        .collect();
+    assert_eq!(applied, ["workspacevariables", "workspaces"]);
+    let sets: kube::Api<workstead::api::WorkspaceVariables> =
+        kube::Api::namespaced(f.client.clone(), &f.namespace);
+    let stored = sets.get("z").await.unwrap().spec.sealed;
+    assert_eq!(
+        stored.trim_end(),
+        include_str!("../../../src/secrets/vectors/age.txt").trim_end()
+    );
+    running.stop().await;
 }
 
 #[tokio::test]

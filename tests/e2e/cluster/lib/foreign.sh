@@ -138,5 +138,7 @@ work_in() {
   for kind in deployments statefulsets daemonsets jobs cronjobs pods services configmaps; do
     kube -n "$1" get "$kind" -l 'app.kubernetes.io/managed-by!=workstead' -o name 2>/dev/null | grep -v '\.crt$' || true
   done
-  kube -n "$1" get secrets --field-selector type=Opaque -o name 2>/dev/null || true
+  # The controller makes these two, and an installation that goes with all that it has takes them along.
+  kube -n "$1" get secrets --field-selector type=Opaque -o name 2>/dev/null |
+    grep -vx 'secret/workstead-\(proxy-keys\|identities\)' || true
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Case, case};
+use crate::crds::dry_run::SEALED;
 
 /// An image by digest.
 const PINNED: &str = "registry.example.com:5000/editors/e:1@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -260,6 +261,24 @@ pub fn workspace_rules() -> Vec<Case> {
             "/spec/postStart",
             json!([{"name": "build", "run": "make", "timeout": "24h"}]),
             json!([{"name": "build", "run": "make", "timeout": "25h"}]),
+        ),
+    ]
+}
+
+pub fn variables_rules() -> Vec<Case> {
+    let set = |message, accepted, refused| {
+        case("WorkspaceVariables", message, "/spec", accepted, refused)
+    };
+    vec![
+        set(
+            "spec.sealed is no armored age file",
+            json!({"format": "Age", "sealed": SEALED}),
+            json!({"format": "Age", "sealed": "env: {PASSWORD: plain}"}),
+        ),
+        set(
+            "spec.sealed is no document of SOPS",
+            json!({"format": "Sops", "sealed": "a: ENC[AES256_GCM,data:x]\nsops: {}\n"}),
+            json!({"format": "Sops", "sealed": "env: {PASSWORD: plain}"}),
         ),
     ]
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Case, case};
+use crate::crds::dry_run::SEALED;
 
 pub fn workspace_limits() -> Vec<Case> {
     let workspace =
@@ -131,6 +132,17 @@ pub fn workspace_limits() -> Vec<Case> {
             json!([{"name": "a", "git": {"url": "https://a.example/b"}}, {"name": "a", "folder": "b", "git": {"url": "https://a.example/b"}}]),
         ),
     ]
+}
+
+pub fn variables_limits() -> Vec<Case> {
+    let sealed = |length: usize| json!({"format": "Age", "sealed": SEALED.to_owned() + &"a".repeat(length - SEALED.len())});
+    vec![case(
+        "WorkspaceVariables",
+        "spec.sealed",
+        "/spec",
+        sealed(1_048_576),
+        sealed(1_048_577),
+    )]
 }
 
 pub fn class_limits() -> Vec<Case> {

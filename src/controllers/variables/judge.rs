@@ -1,0 +1,110 @@
+//! Whether an opened set may be used where it is. Looked at for each object, also when its text is known already: else a
+//! copy would pass by what was found of the original. Pure.
+
+use crate::api::WorkspaceVariables;
+use crate::api::variables::{AcceptedSet, AppliesTo};
+use crate::controllers::variables::opener::Content;
+use crate::model::names::ACCEPT_SERIAL_ANNOTATION;
+use crate::secrets::binding::{Audience, Scope};
+use crate::secrets::document::Document;
+use crate::secrets::error::{Location, SetError};
+use crate::secrets::identity::{Fingerprint, Identities};
+use crate::secrets::serial::{Before, ContentTag, accept};
+
+/// What came of a set.
+pub enum Outcome {
+    /// There is nothing to open it with: why.
+    NoIdentities(String),
+    /// It may not be used: why.
+    Refused(SetError),
+    /// It may be used.
+    Accepted(Accepted),
+}
+
+/// A set that may be used.
+pub struct Accepted {
+    /// What a status says of it.
+    pub set: AcceptedSet,
+    /// The highest serial of all that were accepted, this one included.
+    pub serial: Option<u64>,
+    /// Whose identity opened it.
+    pub by: Fingerprint,
+}
+
+impl Outcome {
+    /// Reason and message of one that may not be used.
+    pub fn refusal(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::NoIdentities(why) => Some(("IdentitiesMissing", why.clone())),
+            Self::Refused(error) => Some((error.reason(), format!("{}: {error}", error.code()))),
+            Self::Accepted(_) => None,
+        }
+    }
+}
+
+/// Judges a set at its place, by what was accepted there before.
+pub fn judge(
+    object: &WorkspaceVariables,
+    digest: &str,
+    content: &Content,
+    identities: &Identities,
+) -> Result<Accepted, SetError> {
+    let document = &content.document;
+    let place = Location {
+        namespace: object.metadata.namespace.clone().unwrap_or_default(),
+        name: object.metadata.name.clone().unwrap_or_default(),
+    };
+    document.binding.check(document.scope, &place)?;
+    let annotations = object.metadata.annotations.as_ref();
+    let allowed = annotations.and_then(|all| all.get(ACCEPT_SERIAL_ANNOTATION));
+    let before = before(object);
+    let allowed = allowed.map(|digest| digest.trim());
+    let serial = accept(document, digest, &before, allowed, identities)?;
+    Ok(Accepted {
+        set: accepted_set(document, digest, content.tag.as_ref()),
+        serial,
+        by: content.by.clone(),
+    })
+}
+
+fn before(object: &WorkspaceVariables) -> Before {
+    let Some(status) = &object.status else {
+        return Before::default();
+    };
+    let accepted = status.accepted.as_ref();
+    let content = accepted.and_then(|accepted| accepted.content.as_deref());
+    Before {
+        digest: accepted
+            .map(|accepted| accepted.digest.clone())
+            .unwrap_or_default(),
+        serial: status.serial.and_then(|serial| u64::try_from(serial).ok()),
+        content: content.and_then(ContentTag::parse),
+    }
+}
+
+fn accepted_set(document: &Document, digest: &str, tag: Option<&ContentTag>) -> AcceptedSet {
+    let applies_to = match &document.audience {
+        Audience::Listed => None,
+        Audience::Owner(owner) => Some(AppliesTo {
+            owner: Some(owner.clone()),
+            namespace: None,
+        }),
+        Audience::Namespace => Some(AppliesTo {
+            owner: None,
+            namespace: Some(true),
+        }),
+    };
+    let scope = match document.scope {
+        Scope::Strict => "Strict",
+        Scope::Namespace => "Namespace",
+        Scope::Cluster => "Cluster",
+    };
+    AcceptedSet {
+        digest: digest.to_owned(),
+        content: tag.map(ContentTag::to_text),
+        scope: scope.to_owned(),
+        applies_to,
+        env: document.env.keys().map(ToString::to_string).collect(),
+        files: document.files.keys().map(ToString::to_string).collect(),
+    }
+}

@@ -1,0 +1,120 @@
+//! The status of a set, from what came of it. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::api::WorkspaceVariables;
+use crate::api::variables::{AcceptedSet, AppliesTo, WorkspaceVariablesStatus};
+use crate::controllers::variables::judge::Outcome;
+use crate::model::conditions::seconds;
+
+const READY: &str = "Ready";
+const STALLED: &str = "Stalled";
+/// The reason of a set that may be used.
+const ACCEPTED: &str = "Accepted";
+
+/// What status says. A refusal leaves what was accepted before, which stays in use.
+pub fn of(set: &WorkspaceVariables, outcome: &Outcome, now: Timestamp) -> WorkspaceVariablesStatus {
+    let old = set.status.clone().unwrap_or_default();
+    let generation = set.metadata.generation;
+    let condition = |type_: &str, status: &str, reason: &str, message: &str| {
+        condition(
+            &old.conditions,
+            type_,
+            status,
+            reason,
+            message,
+            generation,
+            now,
+        )
+    };
+    let (conditions, accepted, serial, opened_by) = match outcome {
+        Outcome::Accepted(accepted) => {
+            let said = says(&accepted.set);
+            (
+                vec![condition(READY, "True", ACCEPTED, &said)],
+                Some(accepted.set.clone()),
+                accepted
+                    .serial
+                    .and_then(|serial| i64::try_from(serial).ok()),
+                Some(accepted.by.to_string()),
+            )
+        }
+        refused => {
+            let (reason, mut message) = refused.refusal().unwrap_or_default();
+            if old.accepted.is_some() {
+                message.push_str(". What was accepted before stays in use");
+            }
+            (
+                vec![
+                    condition(READY, "False", reason, &message),
+                    condition(STALLED, "True", reason, &message),
+                ],
+                old.accepted.clone(),
+                old.serial,
+                old.opened_by.clone(),
+            )
+        }
+    };
+    WorkspaceVariablesStatus {
+        observed_generation: generation,
+        conditions,
+        accepted,
+        serial,
+        opened_by,
+        unreadable: Vec::new(),
+    }
+}
+
+/// The reason of Ready as it was written last.
+pub fn ready_reason(status: Option<&WorkspaceVariablesStatus>) -> Option<&str> {
+    let conditions = &status?.conditions;
+    let ready = conditions.iter().find(|condition| condition.type_ == READY);
+    ready.map(|ready| ready.reason.as_str())
+}
+
+fn says(set: &AcceptedSet) -> String {
+    let whom = match &set.applies_to {
+        None => "Workspaces that list it".to_owned(),
+        Some(AppliesTo {
+            owner: Some(owner), ..
+        }) => format!("Workspaces of {owner}"),
+        Some(_) => "all Workspaces of the namespace".to_owned(),
+    };
+    let count = |count: usize, one: &str| match count {
+        1 => format!("1 {one}"),
+        many => format!("{many} {one}s"),
+    };
+    format!(
+        "{} and {}, for {whom}",
+        count(set.env.len(), "variable"),
+        count(set.files.len(), "file"),
+    )
+}
+
+/// Its transition time moves only when its status does.
+fn condition(
+    old: &[Condition],
+    type_: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Condition {
+    let since = old
+        .iter()
+        .find(|condition| condition.type_ == type_ && condition.status == status)
+        .map(|condition| condition.last_transition_time.clone());
+    Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        observed_generation: generation,
+        last_transition_time: since.unwrap_or_else(|| seconds(now)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
