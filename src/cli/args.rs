@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::cli::controller::ControllerArgs;
 use crate::cli::dns::DnsArgs;
 use crate::cli::doctor::DoctorArgs;
+use crate::cli::identity::IdentityArgs;
 use crate::cli::open::OpenArgs;
 use crate::cli::output::DataFormat;
 use crate::cli::proxy::ProxyArgs;
+use crate::cli::seal::SealArgs;
 use crate::cli::values::{domain, duration, label};
 
 const EXIT_CODES: &str = "\
@@ -98,6 +100,23 @@ Examples:
 Examples:
   workstead render alice.yaml --class class-team.yaml")]
     Render(RenderArgs),
+    /// Seal variables and files, so that they may lie in a repository
+    ///
+    /// It makes a WorkspaceVariables that the controller alone can open, and you with an identity among the recipients:
+    /// `age -d` opens the text in spec.sealed. To which place it belongs is inside of the sealed text.
+    #[command(after_help = "\
+Examples:
+  workstead seal vars.yaml -o variables/api.yaml               a set that says its place itself
+  workstead seal --env-file .env --name api -n team-a -o variables/api.yaml
+  workstead seal --ask TOKEN --file '~/.netrc=netrc' --name api -n team-a -o variables/api.yaml
+  workstead seal vars.yaml --pin recipients.txt -o variables/api.yaml
+  workstead seal vars.yaml --recipients-file recipients.txt    without a cluster, to the screen")]
+    Seal(Box<SealArgs>),
+    /// Make what opens sealed variables
+    #[command(after_help = "\
+Examples:
+  workstead identity new -o identity.txt")]
+    Identity(IdentityArgs),
     /// Open a workspace in the browser
     ///
     /// Where people sign in at an identity provider it shows the workspace's address. On one machine without one it makes a

@@ -13,6 +13,8 @@ mod crds;
 mod dns;
 mod doctor;
 mod error;
+mod files;
+mod identity;
 mod list;
 mod logs;
 mod managed;
@@ -23,12 +25,14 @@ pub mod proxy;
 mod render;
 mod role;
 mod runstate;
+mod seal;
 mod show;
 mod sync;
 mod validate;
 mod values;
 mod wait;
 mod why;
+mod worktree;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -91,6 +95,8 @@ impl CommandLine {
             Command::Plan(arguments) => block_on(plan::run(arguments, &mut screen)),
             Command::Validate(arguments) => validate::run(&arguments, &mut screen),
             Command::Render(arguments) => render::run(&arguments, &mut screen),
+            Command::Seal(arguments) => block_on(seal::run(*arguments, &mut screen)),
+            Command::Identity(arguments) => identity::run(&arguments, &mut screen),
             Command::Open(arguments) => block_on(open::run(arguments, &mut screen)),
             Command::Doctor(arguments) => block_on(doctor::run(*arguments, &mut screen)),
             Command::Crds(arguments) => crds::run(&arguments, &mut screen),
@@ -120,16 +126,22 @@ fn command_named(program: Option<&OsString>) -> clap::Command {
     let typed = again::typed_as(program.map(OsString::as_os_str));
     Cli::command()
         .bin_name(typed)
-        .mut_subcommands(|command| match command.get_after_help() {
-            // Examples begin a line, after two spaces.
-            Some(help) => {
-                let help = help
-                    .to_string()
-                    .replace("  workstead ", &format!("  {typed} "));
-                command.after_help(help)
-            }
-            None => command,
-        })
+        .mut_subcommands(|command| with_examples(command, typed))
+}
+
+/// Its examples, and those of what is below it, with that name.
+fn with_examples(command: clap::Command, typed: &'static str) -> clap::Command {
+    let command = match command.get_after_help() {
+        // Examples begin a line, after two spaces.
+        Some(help) => {
+            let help = help
+                .to_string()
+                .replace("  workstead ", &format!("  {typed} "));
+            command.after_help(help)
+        }
+        None => command,
+    };
+    command.mut_subcommands(|below| with_examples(below, typed))
 }
 
 fn block_on(work: impl Future<Output = Result<ExitCode, CliError>>) -> Result<ExitCode, CliError> {
