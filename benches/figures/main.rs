@@ -20,6 +20,7 @@ mod program;
 mod proxy;
 mod push;
 mod results;
+mod sets;
 mod starts;
 mod steady;
 mod supervisor;
@@ -27,7 +28,7 @@ mod supervisor;
 use results::Figure;
 
 /// Every figure, in the order of the table.
-const IDS: [&str; 18] = [
+const IDS: [&str; 21] = [
     "push-to-applied",
     "ready-to-running",
     "start-overhead",
@@ -46,6 +47,9 @@ const IDS: [&str; 18] = [
     "revocation",
     "route-table",
     "wake",
+    "open-sets",
+    "noop-sets",
+    "restart-sets",
 ];
 
 fn main() {
@@ -107,6 +111,12 @@ fn main() {
     }
     if any(&["wake"]) {
         take(vec![runtime.block_on(proxy::wake())]);
+    }
+    if any(&["open-sets"]) {
+        take(vec![sets::open_sets()]);
+    }
+    if any(&["noop-sets", "restart-sets"]) {
+        take(runtime.block_on(sets::many_sets()));
     }
     // The last ones: the many Workspaces that they make and delete keep the machine busy for long.
     if any(&["ready-to-running"]) {

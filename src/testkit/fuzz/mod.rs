@@ -4,11 +4,13 @@
 
 mod files;
 mod proxy;
+mod secrets;
 mod sessions;
 mod texts;
 
 pub use files::{tree, verdict, yaml};
 pub use proxy::front;
+pub use secrets::{plaintext, sealed};
 pub use sessions::{cookies, tokens};
 pub use texts::{evidence, inventory, scalars, source, webhook};
 
@@ -24,7 +26,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 13] = [
     target("yaml", yaml, 1024 * 1024),
     target("verdict", verdict, 1024 * 1024),
     target("tree", tree, 256 * 1024),
@@ -38,6 +40,9 @@ pub const TARGETS: [Target; 11] = [
     // What the front lets through of a head.
     target("cookies", cookies, 256 * 1024),
     target("tokens", tokens, 256 * 1024),
+    // A little more than a sealed text may have.
+    target("sealed", sealed, 1100 * 1024),
+    target("plaintext", plaintext, 1024 * 1024),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), longest: usize) -> Target {

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use workstead::testkit::fuzz::Target;
 
 use super::mutate::WORDS;
@@ -63,6 +65,52 @@ pub fn large(target: Target, length: usize) -> Vec<(String, Vec<u8>)> {
                 numbered("ns_n", "_workstead.dev_Workspace v1alpha1 - 0\n", 15_000)
             ),
         )],
+        "sealed" => vec![
+            ("very many recipients", armored(&header(15_000))),
+            (
+                "a recipient of very many words",
+                armored(&format!("{HEAD}-> {}\n--- x\n", "a ".repeat(300_000))),
+            ),
+            (
+                "a long line",
+                format!("{BEGIN}{}\n{END}", "A".repeat(1_000_000)),
+            ),
+            (
+                "a SOPS document of very many recipients",
+                format!(
+                    "A: ENC[AES256_GCM,data:,iv:,tag:,type:str]\nsops:\n  mac: x\n  lastmodified: x\n  age:\n{}",
+                    numbered("  - {recipient: age1", ", enc: x}\n", 9_000)
+                ),
+            ),
+            (
+                "a SOPS document of very many values",
+                format!(
+                    "{}sops: {{}}\n",
+                    numbered("K", ": ENC[AES256_GCM,data:,iv:,tag:,type:str]\n", 9_000)
+                ),
+            ),
+        ],
+        "plaintext" => vec![
+            (
+                "very many variables",
+                format!("{BINDING}env:\n{}", numbered("  K", ": x\n", 50_000)),
+            ),
+            (
+                "very many files",
+                format!(
+                    "{BINDING}files:\n{}",
+                    numbered("  f", ": {content: x}\n", 30_000)
+                ),
+            ),
+            (
+                "a long value",
+                format!("{BINDING}env: {{A: \"{}\"}}\n", "\\n".repeat(60_000)),
+            ),
+            (
+                "a long file",
+                format!("{BINDING}files: {{a: {{b64: {}}}}}\n", "A".repeat(900_000)),
+            ),
+        ],
         _ => Vec::new(),
     };
     inputs.extend(
@@ -74,6 +122,29 @@ pub fn large(target: Target, length: usize) -> Vec<(String, Vec<u8>)> {
         .iter_mut()
         .for_each(|(_, input)| input.truncate(target.longest));
     inputs
+}
+
+const BINDING: &str = "binding: {namespace: a, name: b}\n";
+const BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----\n";
+const END: &str = "-----END AGE ENCRYPTED FILE-----\n";
+const HEAD: &str = "age-encryption.org/v1\n";
+
+/// The header of an age file.
+fn header(stanzas: usize) -> String {
+    let body = STANDARD_NO_PAD.encode([0; 32]);
+    format!(
+        "{HEAD}{}--- {body}\n",
+        format!("-> X25519 {body}\n{body}\n").repeat(stanzas)
+    )
+}
+
+fn armored(binary: &str) -> String {
+    let text = STANDARD.encode(binary);
+    let lines = text
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).unwrap());
+    format!("{BEGIN}{}\n{END}", lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn nested_anchors() -> String {
