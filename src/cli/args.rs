@@ -112,10 +112,13 @@ Examples:
   workstead seal vars.yaml --pin recipients.txt -o variables/api.yaml
   workstead seal vars.yaml --recipients-file recipients.txt    without a cluster, to the screen")]
     Seal(Box<SealArgs>),
-    /// Make what opens sealed variables
+    /// Make, list and retire what opens sealed variables
     #[command(after_help = "\
 Examples:
-  workstead identity new -o identity.txt")]
+  workstead identity new -o identity.txt
+  workstead identity new --install                 the installation's next one
+  workstead identity list
+  workstead identity retire 0123456789abcdef")]
     Identity(IdentityArgs),
     /// Open a workspace in the browser
     ///

@@ -96,7 +96,7 @@ impl CommandLine {
             Command::Validate(arguments) => validate::run(&arguments, &mut screen),
             Command::Render(arguments) => render::run(&arguments, &mut screen),
             Command::Seal(arguments) => block_on(seal::run(*arguments, &mut screen)),
-            Command::Identity(arguments) => identity::run(&arguments, &mut screen),
+            Command::Identity(arguments) => block_on(identity::run(arguments, &mut screen)),
             Command::Open(arguments) => block_on(open::run(arguments, &mut screen)),
             Command::Doctor(arguments) => block_on(doctor::run(*arguments, &mut screen)),
             Command::Crds(arguments) => crds::run(&arguments, &mut screen),

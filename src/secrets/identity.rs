@@ -5,6 +5,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 
 use age::secrecy::ExposeSecret as _;
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -115,6 +116,46 @@ impl Identity {
     pub fn to_text(&self) -> Zeroizing<String> {
         Zeroizing::new(self.key.to_string().expose_secret().to_owned())
     }
+
+    /// As `age-keygen` writes it into a file.
+    pub fn to_file(&self, created: Timestamp) -> Zeroizing<String> {
+        // Large enough at once: what a growing one leaves behind is not wiped.
+        let mut text = Zeroizing::new(String::with_capacity(512));
+        text.push_str(&format!(
+            "# created: {}\n# public key: {}\n",
+            created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            self.recipient()
+        ));
+        text.push_str(&self.to_text());
+        text.push('\n');
+        text
+    }
+}
+
+/// A file of identities without one of them and the remarks right above it; the rest stays as it is. None where it holds no
+/// such one.
+pub fn file_without(text: &str, fingerprint: &str) -> Option<Zeroizing<String>> {
+    let mut rest = Zeroizing::new(String::with_capacity(text.len() + 1));
+    let mut is_there = false;
+    // Where the remarks begin that belong to what comes next.
+    let mut remarks = 0;
+    for line in text.lines() {
+        let content = line.trim();
+        let found = age::x25519::Identity::from_str(content)
+            .ok()
+            .map(Identity::from);
+        if found.is_some_and(|found| found.fingerprint.as_str() == fingerprint) {
+            rest.truncate(remarks);
+            is_there = true;
+            continue;
+        }
+        rest.push_str(line);
+        rest.push('\n');
+        if !content.starts_with('#') {
+            remarks = rest.len();
+        }
+    }
+    is_there.then_some(rest)
 }
 
 impl From<age::x25519::Identity> for Identity {
@@ -182,6 +223,22 @@ mod tests {
         let found: Vec<_> = read.fingerprints().collect();
         assert_eq!(found, [one.fingerprint(), two.fingerprint()]);
         assert_ne!(found[0], found[1]);
+    }
+
+    #[test]
+    fn a_file_loses_one_identity_with_its_remarks_and_nothing_else() {
+        let (one, two) = (Identity::generate(), Identity::generate());
+        let created = Timestamp::UNIX_EPOCH;
+        let (first, second) = (one.to_file(created), two.to_file(created));
+        assert!(first.starts_with("# created: 1970-01-01T00:00:00Z\n# public key: age1"));
+        let both = format!("# of the team\n\n{}{}", *first, *second);
+        let without = |identity: &Identity| {
+            file_without(&both, identity.fingerprint().as_str()).map(|text| text.to_string())
+        };
+        assert_eq!(without(&one), Some(format!("# of the team\n\n{}", *second)));
+        assert_eq!(without(&two), Some(format!("# of the team\n\n{}", *first)));
+        assert_eq!(without(&Identity::generate()), None);
+        assert_eq!(file_without("", "x").map(|text| text.to_string()), None);
     }
 
     #[test]

@@ -22,13 +22,14 @@ use crate::cli::output::Screen;
 use crate::cli::seal::object::Kept;
 use crate::cli::seal::settle::{Typed, audience};
 use crate::cli::seal::sources::Sources;
-use crate::cli::seal::whom::{Pin, Whom};
+use crate::cli::seal::whom::Pin;
 use crate::cli::show::count;
 use crate::secrets::document::{Document, Draft};
 use crate::secrets::error::Location;
 use crate::secrets::seal::seal;
 
 pub use args::SealArgs;
+pub use whom::Whom;
 
 /// Seals a set.
 pub async fn run(arguments: SealArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {

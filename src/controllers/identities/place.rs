@@ -150,11 +150,7 @@ impl Place {
     async fn create(&self, now: Timestamp) -> Result<(), IdentitiesError> {
         let failed = |source| self.failed("create", SECRET, source);
         let identity = Identity::generate();
-        let mut text = Zeroizing::new(String::with_capacity(512));
-        text.push_str(&format!("# created: {now}\n"));
-        text.push_str(&format!("# public key: {}\n", identity.recipient()));
-        text.push_str(&identity.to_text());
-        text.push('\n');
+        let text = identity.to_file(now);
         let body = json_of(&text).map_err(|error| failed(kube::Error::SerdeError(error)))?;
         let params = PostParams {
             field_manager: Some(VARIABLES_MANAGER.to_owned()),

@@ -6,6 +6,7 @@ mod keyring;
 mod lease;
 mod life;
 mod ready;
+mod rotation;
 mod variables;
 
 use workstead::controllers::ControllerConfig;

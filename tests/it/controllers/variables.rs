@@ -20,15 +20,16 @@ use super::{Process, mk_config};
 /// A value that is written nowhere but into the sealed text.
 const CANARY: &str = "cAnArY-5f3e9b";
 
-struct World {
-    client: Client,
-    namespace: String,
-    recipient: Recipient,
+/// A controller, and whom to seal for there.
+pub(super) struct World {
+    pub client: Client,
+    pub namespace: String,
+    pub recipient: Recipient,
 }
 
 impl World {
     /// With a controller that has made its identity.
-    async fn start(prefix: &str) -> (Self, Process) {
+    pub async fn start(prefix: &str) -> (Self, Process) {
         let plane = ControlPlane::shared().await.unwrap();
         let namespace = plane.namespace(prefix).await.unwrap();
         let client = plane.client();
@@ -53,19 +54,19 @@ impl World {
         Process::start(mk_config(&self.namespace, "only"), self.client.clone())
     }
 
-    fn api<K>(&self) -> Api<K>
+    pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    fn sets(&self) -> Api<WorkspaceVariables> {
+    pub fn sets(&self) -> Api<WorkspaceVariables> {
         self.api()
     }
 
     /// A set that is sealed for its place.
-    fn seal(&self, name: &str, body: &str) -> String {
+    pub fn seal(&self, name: &str, body: &str) -> String {
         let place = format!("{{namespace: {}, name: {name}}}", self.namespace);
         self.seal_for(&place, body)
     }
@@ -76,7 +77,7 @@ impl World {
     }
 
     /// As kubectl apply does.
-    async fn apply(&self, name: &str, sealed: &str) {
+    pub async fn apply(&self, name: &str, sealed: &str) {
         let object = json!({
             "apiVersion": "workstead.dev/v1alpha1", "kind": "WorkspaceVariables",
             "metadata": {"name": name}, "spec": {"format": "Age", "sealed": sealed},
@@ -87,7 +88,7 @@ impl World {
     }
 
     /// Waits until this is said of the newest version.
-    async fn until(&self, name: &str, reason: &str) -> WorkspaceVariables {
+    pub async fn until(&self, name: &str, reason: &str) -> WorkspaceVariables {
         let what = format!("{name} to be {reason}");
         eventually(&what, || async {
             let set = self.sets().get(name).await.unwrap();
@@ -99,7 +100,7 @@ impl World {
         .await
     }
 
-    async fn accepted(&self, name: &str, body: &str) -> WorkspaceVariables {
+    pub async fn accepted(&self, name: &str, body: &str) -> WorkspaceVariables {
         self.apply(name, &self.seal(name, body)).await;
         self.until(name, "Accepted").await
     }
