@@ -113,12 +113,15 @@ pub struct AcceptedSet {
     /// Who gets it without listing it: an owner, or every Workspace of the namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applies_to: Option<AppliesTo>,
-    /// Names of its variables.
+    /// Names of its variables, the first 200.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
-    /// Paths of its files.
+    /// Paths of its files, the first 200.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
+    /// How many more variables and files it has than are named here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unnamed: Option<i64>,
 }
 
 /// Who gets a set without listing it.

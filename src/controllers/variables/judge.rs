@@ -11,6 +11,9 @@ use crate::secrets::error::{Location, SetError};
 use crate::secrets::identity::{Fingerprint, Identities};
 use crate::secrets::serial::{Before, ContentTag, accept};
 
+/// Names of each kind that a status has: an object holds no more than about 1.5 MiB, and the sealed text may have 1 MiB of it.
+const NAMED: usize = 200;
+
 /// What came of a set.
 pub enum Outcome {
     /// There is nothing to open it with: why.
@@ -29,6 +32,10 @@ pub struct Accepted {
     pub serial: Option<u64>,
     /// Whose identity opened it.
     pub by: Fingerprint,
+    /// How many variables it has.
+    pub variables: usize,
+    /// How many files.
+    pub files: usize,
 }
 
 impl Outcome {
@@ -64,6 +71,8 @@ pub fn judge(
         set: accepted_set(document, digest, content.tag.as_ref()),
         serial,
         by: content.by.clone(),
+        variables: document.env.len(),
+        files: document.files.len(),
     })
 }
 
@@ -99,12 +108,20 @@ fn accepted_set(document: &Document, digest: &str, tag: Option<&ContentTag>) -> 
         Scope::Namespace => "Namespace",
         Scope::Cluster => "Cluster",
     };
+    let unnamed =
+        [document.env.len(), document.files.len()].map(|count| count.saturating_sub(NAMED));
+    let unnamed = unnamed.iter().sum::<usize>();
     AcceptedSet {
         digest: digest.to_owned(),
         content: tag.map(ContentTag::to_text),
         scope: scope.to_owned(),
         applies_to,
-        env: document.env.keys().map(ToString::to_string).collect(),
-        files: document.files.keys().map(ToString::to_string).collect(),
+        env: first(document.env.keys()),
+        files: first(document.files.keys()),
+        unnamed: i64::try_from(unnamed).ok().filter(|count| *count > 0),
     }
+}
+
+fn first(names: impl Iterator<Item = impl ToString>) -> Vec<String> {
+    names.take(NAMED).map(|name| name.to_string()).collect()
 }

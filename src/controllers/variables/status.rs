@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::WorkspaceVariables;
-use crate::api::variables::{AcceptedSet, AppliesTo, WorkspaceVariablesStatus};
-use crate::controllers::variables::judge::Outcome;
+use crate::api::variables::{AppliesTo, WorkspaceVariablesStatus};
+use crate::controllers::variables::judge::{Accepted, Outcome};
 use crate::model::conditions::seconds;
 
 const READY: &str = "Ready";
@@ -30,7 +30,7 @@ pub fn of(set: &WorkspaceVariables, outcome: &Outcome, now: Timestamp) -> Worksp
     };
     let (conditions, accepted, serial, opened_by) = match outcome {
         Outcome::Accepted(accepted) => {
-            let said = says(&accepted.set);
+            let said = says(accepted);
             (
                 vec![condition(READY, "True", ACCEPTED, &said)],
                 Some(accepted.set.clone()),
@@ -73,8 +73,8 @@ pub fn ready_reason(status: Option<&WorkspaceVariablesStatus>) -> Option<&str> {
     ready.map(|ready| ready.reason.as_str())
 }
 
-fn says(set: &AcceptedSet) -> String {
-    let whom = match &set.applies_to {
+fn says(accepted: &Accepted) -> String {
+    let whom = match &accepted.set.applies_to {
         None => "Workspaces that list it".to_owned(),
         Some(AppliesTo {
             owner: Some(owner), ..
@@ -87,8 +87,8 @@ fn says(set: &AcceptedSet) -> String {
     };
     format!(
         "{} and {}, for {whom}",
-        count(set.env.len(), "variable"),
-        count(set.files.len(), "file"),
+        count(accepted.variables, "variable"),
+        count(accepted.files, "file"),
     )
 }
 

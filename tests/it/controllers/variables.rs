@@ -397,6 +397,38 @@ async fn a_set_for_an_identity_that_comes_later_is_accepted_as_soon_as_it_is_the
     process.stop().await.unwrap();
 }
 
+/// The largest that may be: sealed text and status lie in one object.
+#[tokio::test]
+async fn a_set_of_very_many_long_names_is_accepted_and_some_are_only_counted() {
+    let (world, process) = World::start("many-names").await;
+    let name = |kind: &str, number: usize, length: usize| {
+        let head = format!("{kind}{number}_");
+        head.clone() + &"x".repeat(length - head.len())
+    };
+    let mut body = "env:\n".to_owned();
+    for number in 0..500 {
+        body.push_str(&format!("  {}: v\n", name("V", number, 253)));
+    }
+    body.push_str("files:\n");
+    for number in 0..500 {
+        body.push_str(&format!("  {}: {{content: x}}\n", name("f", number, 512)));
+    }
+    // Much of what is left of a sealed text.
+    body.push_str(&format!("  filler: {{content: {}}}\n", "x".repeat(340_000)));
+    let body = body.replace("  f499", "  # f499");
+    let set = world.accepted("api", &body).await;
+    assert_eq!(
+        message(&set),
+        "500 variables and 500 files, for Workspaces that list it"
+    );
+    let accepted = set.status.unwrap().accepted.unwrap();
+    assert_eq!(
+        (accepted.env.len(), accepted.files.len(), accepted.unnamed),
+        (200, 200, Some(600))
+    );
+    process.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_plain_text_is_refused_before_it_is_stored() {
     let plane = ControlPlane::shared().await.unwrap();

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::controllers::variables::judge::Accepted;
+use crate::api::variables::AcceptedSet;
 use crate::secrets::error::SetError;
 use crate::secrets::identity::Identity;
 
@@ -24,6 +24,8 @@ fn accepted(applies_to: Option<AppliesTo>) -> Outcome {
         },
         serial: Some(7),
         by: Identity::generate().fingerprint().clone(),
+        variables: 1,
+        files: 2,
     })
 }
 

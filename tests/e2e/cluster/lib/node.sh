@@ -97,7 +97,16 @@ ports_choose() {
 
 # slirp_call JSON: asks slirp4netns; prints its answer. By a short path: a socket's has 107 letters.
 slirp_call() {
-  (cd "$STATE/run" && printf '%s' "$1" | socat -t 5 - UNIX-CONNECT:slirp.sock)
+  local answer attempt
+  # On a busy machine it may close a connection before it has read a word: that was no call, and it is made again.
+  for attempt in 1 2 3; do
+    if answer=$(cd "$STATE/run" && printf '%s' "$1" | socat -t 5 - UNIX-CONNECT:slirp.sock) && [ -n "$answer" ]; then
+      printf '%s' "$answer"
+      return 0
+    fi
+    sleep "0.$attempt"
+  done
+  return 1
 }
 
 slirp_forward() {
