@@ -53,6 +53,10 @@ pub const TLS_CLIENTS: &str = "ca.crt";
 /// A folder for each Secret with Git credentials, named like it.
 pub const CREDENTIALS_PATH: &str = "/run/workstead/git-credentials";
 
+/// The files of sealed sets, read-only, each at its path in the set. Those whose path begins with `~/` lie in a folder that
+/// is really named `~`, and the supervisor links them into HOME.
+pub const FILES_PATH: &str = "/run/workstead/files";
+
 /// The editor.
 pub const EDITOR_PORT: u16 = 60001;
 
