@@ -102,6 +102,9 @@ pub struct WorkspaceClassSpec {
     /// Whose name Git writes into commits. Left out, that of the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git_identity: Option<GitIdentity>,
+    /// What workspaces have of sealed variables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<ClassVariables>,
     /// Secrets with registry credentials, in the namespace of each Workspace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -238,6 +241,15 @@ pub struct ClassPod {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
+}
+
+/// Sealed variables of workspaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassVariables {
+    /// Whether each start takes what is newest. Left out, a workspace keeps what it has until somebody asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_at_start: Option<bool>,
 }
 
 /// Labels and annotations for children.

@@ -11,6 +11,7 @@ pub mod activity;
 pub mod class;
 pub mod crds;
 pub mod editors;
+pub mod environment;
 pub mod gitsync;
 pub mod inspection;
 mod lenient;

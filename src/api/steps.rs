@@ -58,6 +58,8 @@ pub enum Cause {
     EditorNotReady,
     /// The editor can't run in this image.
     EditorIncompatible,
+    /// A sealed set or a Secret that its variables come from can't be used.
+    VariablesUnavailable,
     /// The class is missing, invalid, or does not allow this.
     ClassInvalid,
     /// The API server refused an object.

@@ -92,6 +92,9 @@ pub struct WorkspaceVariablesStatus {
     /// The fingerprint of the recipient whose identity opened it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened_by: Option<String>,
+    /// Which Workspaces have something of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_by: Option<UsedBy>,
     /// Fields that another release wrote in a way that this one can't read. Never written.
     #[serde(skip)]
     pub unreadable: Vec<String>,
@@ -133,4 +136,15 @@ pub struct AppliesTo {
     /// All Workspaces of the namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<bool>,
+}
+
+/// Which Workspaces have something of a set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UsedBy {
+    /// How many.
+    pub count: i64,
+    /// Their names, the first 50.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workspaces: Vec<String>,
 }

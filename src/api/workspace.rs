@@ -10,6 +10,8 @@ pub use crate::api::access::{Endpoint, Shared};
 use crate::api::activity::{Activity, Wake};
 pub use crate::api::activity::{StoppedByTimer, Timeouts};
 use crate::api::editors::Delivery;
+pub use crate::api::environment::EnvironmentVariable;
+use crate::api::environment::{PinnedVariables, VariablesReference};
 use crate::api::inspection::Inspection;
 use crate::api::lenient::leniently;
 use crate::api::projects::{PostStartCommand, Project};
@@ -123,11 +125,18 @@ pub struct WorkspaceSpec {
     #[x_kube(validation = Rule::new("self.all(e, self.exists_one(o, o.port == e.port))").message("spec.endpoints names a port twice: give each endpoint a port of its own"))]
     pub endpoints: Vec<Endpoint>,
 
-    /// Environment variables, in plain text. No secrets here.
+    /// Environment variables, in plain text or from a Secret of the namespace. No secrets in plain text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub env: Vec<EnvironmentVariable>,
+
+    /// Sealed sets of its namespace, on top of those that reach it anyway; of two that bring the same name the later one
+    /// counts. What they hold is taken when it first starts, and stays so until somebody asks for what is newer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub variables: Vec<VariablesReference>,
 
     /// With whom it is shared. Left out, with nobody: it opens for its owner alone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,20 +166,6 @@ pub struct Storage {
     #[x_kube(validation = Rule::new("quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0").message("spec.storage.size can't shrink: keep the size or write a larger one"))]
     #[x_kube(validation = Rule::new("quantity(string(self)).isGreaterThan(quantity('0'))").message("spec.storage.size is more than 0: write for example 10Gi"))]
     pub size: Quantity,
-}
-
-/// One environment variable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-pub struct EnvironmentVariable {
-    /// Its name.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message("the name of an environment variable is letters, digits and '_', no digit first"))]
-    #[x_kube(validation = Rule::new("!self.startsWith('WORKSTEAD_')").message("names that begin with WORKSTEAD_ are reserved: choose another prefix"))]
-    pub name: String,
-    /// Its value, taken literally: `$(NAME)` is not expanded.
-    #[serde(default)]
-    #[schemars(length(max = 32768))]
-    pub value: String,
 }
 
 /// What the controller observed. Nobody else writes it, but for `wake`, which is the proxy's.
@@ -229,6 +224,9 @@ pub struct WorkspaceStatus {
     /// The last value of the annotation `workstead.dev/inspect-requested-at` that was carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_inspect_at: Option<String>,
+    /// The last value of the annotation `workstead.dev/variables-update-requested-at` that was carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_variables_update_at: Option<String>,
     /// The last visit that asked for a start. Written by the proxy alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wake: Option<Wake>,
@@ -268,6 +266,9 @@ pub struct WorkspaceStatus {
     /// The tools of the last start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<ToolsStatus>,
+    /// What it has of sealed sets since a start took it. Names, never a value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<PinnedVariables>,
     /// Fields that another release wrote in a way that this one can't read. Never written.
     #[serde(skip)]
     pub unreadable: Vec<String>,

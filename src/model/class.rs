@@ -84,6 +84,8 @@ pub struct ValidatedClass {
     pub tools: ClassTools,
     /// Whose name Git writes into commits.
     pub author: AuthorRules,
+    /// Whether each start takes what is newest of sealed sets.
+    pub refresh_variables: bool,
     /// Secrets with registry credentials, sorted.
     pub image_pull_secrets: BTreeSet<DnsSubdomain>,
     /// Labels for pod, volume and Service.
@@ -243,6 +245,11 @@ pub fn validate(class: &WorkspaceClass) -> ClassVerdict {
         editors: class_editors(class, &mut report),
         tools: class_tools(class, &mut report),
         author: class_author(class, &mut report),
+        refresh_variables: spec
+            .variables
+            .as_ref()
+            .and_then(|variables| variables.refresh_at_start)
+            .unwrap_or_default(),
         image_pull_secrets: class_pull_secrets(class, &mut report),
         child_labels: child_entries(
             "spec.childMetadata.labels",

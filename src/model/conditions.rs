@@ -16,6 +16,8 @@ pub enum ConditionType {
     Stalled,
     /// The home volume is there.
     StorageReady,
+    /// What it has of sealed sets is at hand.
+    VariablesReady,
     /// The pod serves.
     PodReady,
     /// The projects are cloned.
@@ -24,21 +26,25 @@ pub enum ConditionType {
     PostStartReady,
     /// The editor answers.
     EditorReady,
+    /// A start would change what it has of sealed sets, if it took what is newest. There only while True.
+    VariablesOutdated,
     /// It does not hold the host of its name, so it opens nowhere. There only while True.
     HostConflict,
 }
 
 impl ConditionType {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
         Self::StorageReady,
+        Self::VariablesReady,
         Self::PodReady,
         Self::ProjectsReady,
         Self::PostStartReady,
         Self::EditorReady,
+        Self::VariablesOutdated,
         Self::HostConflict,
     ];
 
@@ -49,10 +55,12 @@ impl ConditionType {
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
             Self::StorageReady => "StorageReady",
+            Self::VariablesReady => "VariablesReady",
             Self::PodReady => "PodReady",
             Self::ProjectsReady => "ProjectsReady",
             Self::PostStartReady => "PostStartReady",
             Self::EditorReady => "EditorReady",
+            Self::VariablesOutdated => "VariablesOutdated",
             Self::HostConflict => "HostConflict",
         }
     }
@@ -91,6 +99,12 @@ pub enum Reason {
     Deleting,
     /// The claim outlives its Workspace.
     Retained,
+    /// A Secret of its own holds it.
+    Pinned,
+    /// There are newer ones.
+    NewerSets,
+    /// Nobody checked who its owner is.
+    OwnerUnchecked,
     /// An older Workspace has the name.
     NameTaken,
     /// The name is the installation's.
@@ -116,6 +130,9 @@ impl Reason {
             | Self::NoClaim
             | Self::Deleting
             | Self::Retained
+            | Self::Pinned
+            | Self::NewerSets
+            | Self::OwnerUnchecked
             | Self::NameTaken
             | Self::NameReserved => format!("{self:?}"),
         }

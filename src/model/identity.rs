@@ -129,6 +129,12 @@ impl WorkspaceName {
         format!("{}-home", self.0)
     }
 
+    /// Name of the Secret with what it has of sealed sets, by the digest over these.
+    pub fn variables(&self, digest: &str) -> String {
+        let short: String = digest.chars().take(8).collect();
+        format!("{}-vars-{short}", self.0)
+    }
+
     /// Name of the ControllerRevision with this number.
     pub fn revision(&self, number: i64) -> String {
         format!("{}-{number}", self.0)
@@ -361,9 +367,18 @@ impl EndpointPort {
 }
 
 /// The name of an environment variable that a user sets.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct VariableName(String);
 text_type!(VariableName);
+
+impl TryFrom<String> for VariableName {
+    type Error = IdentityError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(&text)
+    }
+}
 
 impl VariableName {
     /// Checks and takes a name.

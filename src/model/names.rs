@@ -23,6 +23,10 @@ pub const RESTART_REQUESTED_ANNOTATION: &str = "workstead.dev/restart-requested-
 pub const WAKE_REQUESTED_ANNOTATION: &str = "workstead.dev/wake-requested-at";
 /// Workspace: a new value has the first process asked now; echoed in `status.lastHandledInspectAt`.
 pub const INSPECT_REQUESTED_ANNOTATION: &str = "workstead.dev/inspect-requested-at";
+/// Workspace: a new value has the next start take what is newest of its sealed sets; echoed in
+/// `status.lastHandledVariablesUpdateAt`.
+pub const VARIABLES_UPDATE_REQUESTED_ANNOTATION: &str =
+    "workstead.dev/variables-update-requested-at";
 /// Synced objects: `disabled` keeps GitSync's hands off.
 pub const RECONCILE_ANNOTATION: &str = "workstead.dev/reconcile";
 /// Synced objects: `disabled` keeps GitSync from pruning.
@@ -53,6 +57,8 @@ pub const ACCEPT_GITSYNC_ANNOTATION: &str = "workstead.dev/accept-gitsync";
 pub const USE_LABEL: &str = "workstead.dev/use";
 /// Value of [`USE_LABEL`]: credentials for Git servers.
 pub const GIT_CREDENTIALS: &str = "git-credentials";
+/// Value of [`USE_LABEL`]: values that `env[].valueFrom` of a Workspace may name.
+pub const VARIABLES: &str = "variables";
 /// Secret with Git credentials: `<host>[:port][,…]` that it is for.
 pub const CREDENTIAL_HOSTS_ANNOTATION: &str = "workstead.dev/hosts";
 /// PVC: whose volume it is. Secret: whose it is, if not everybody's in the namespace.
@@ -65,6 +71,10 @@ pub const APPLIED_ANNOTATION: &str = "workstead.dev/applied";
 
 /// Secret of a supervisor: SHA-256 of the public key in it.
 pub const PUBLIC_KEY_ANNOTATION: &str = "workstead.dev/public-key-sha256";
+/// Secret with the variables of a workspace: SHA-256 over what it was put together from.
+pub const VARIABLES_DIGEST_ANNOTATION: &str = "workstead.dev/variables-digest";
+/// Secret with the variables of a workspace: JSON of who brings which of them, by name.
+pub const VARIABLES_ORIGINS_ANNOTATION: &str = "workstead.dev/variables-origins";
 /// Secret of the proxy's certificate: when another one is made.
 pub const RENEW_AT_ANNOTATION: &str = "workstead.dev/renew-at";
 /// Secret of the installation with the authority of all supervisors. The controller's alone.

@@ -25,6 +25,7 @@ use crate::api::workspace::{ActualState, EffectiveDesiredState, StartStep, Works
 use crate::model::class::Deadlines;
 use crate::model::conditions::{ConditionType, is_true};
 use crate::model::evidence::Facts;
+use crate::model::variables::pin::{VariablesPin, named_in};
 use crate::model::workspace::{Identity, ValidatedWorkspace};
 
 pub(crate) use changes::plan_of;
@@ -71,6 +72,15 @@ pub struct PinInputs {
     /// for as long as images and class stay as they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools_refused: Option<ToolsRefused>,
+    /// What it has of sealed sets and Secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variables: Option<VariablesPin>,
+    /// Whether the pin was lost that said what it has of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub variables_lost: bool,
+    /// The last request to take what is newest that a start carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variables_request: Option<String>,
     /// Time limits, for the time when the spec no longer validates.
     pub deadlines: Deadlines,
     /// When this start was asked for.
@@ -115,6 +125,9 @@ impl PinInputs {
             editor_image: editor_image(workspace),
             tools_delivery: workspace.inside.tools.delivery,
             tools_refused: None,
+            variables: workspace.variables.pin.clone(),
+            variables_lost: false,
+            variables_request: workspace.variables.request.clone(),
             deadlines: workspace.deadlines,
             started_at: micro(now),
         }
@@ -265,7 +278,10 @@ pub fn template_to_apply(question: &TemplateQuestion<'_>) -> TemplateChoice {
         None if is_up(question, None) => {
             // The pin is lost and the workspace runs: what runs becomes the pin, so that nothing restarts.
             let template = question.live.unwrap_or(question.rendered).clone();
+            let has_variables = !named_in(&template, &question.identity.name).is_empty();
             let mut pinned = next_pin(question, template);
+            pinned.pin.inputs.variables = None;
+            pinned.pin.inputs.variables_lost = has_variables;
             if let Some(started) = &question.previous.start_requested_at {
                 pinned.pin.inputs.started_at = started.clone();
             }

@@ -7,6 +7,7 @@ mod conditions;
 mod host;
 mod moments;
 mod timeline;
+mod variables;
 mod volume;
 
 use jiff::Timestamp;
@@ -30,6 +31,7 @@ use crate::model::names::{MAIN_CONTAINER, ORIGIN_ANNOTATION};
 use crate::model::revision::{Pinned, micro};
 use crate::model::state;
 pub use moments::timers;
+pub use variables::{Compared, Problem, VariablesFound};
 
 /// What a pass did and saw.
 #[derive(Debug, Clone)]
@@ -58,6 +60,8 @@ pub struct Report<'a> {
     pub public_key: Option<&'a str>,
     /// The pin of the last start, after this pass.
     pub pinned: Option<&'a Pinned>,
+    /// What was found of sealed sets.
+    pub variables: &'a VariablesFound,
     /// What waits for the next start.
     pub pending: &'a [PendingChange],
     /// What could not be honoured.
@@ -110,7 +114,9 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
     let failure = failure(report, state, seen).map(|failure| with_since(failure, &previous, now));
     let applied = blocked.is_none() && report.all_applied && evidence.apply_error.is_none();
     let timers = evidence.timers;
-    let wanted = conditions::wanted(report, &previous, state, failure.as_ref());
+    let variables = variables::status(report, &previous);
+    let mut wanted = conditions::wanted(report, &previous, state, failure.as_ref());
+    wanted.extend(variables::conditions(report, variables.as_ref()));
     WorkspaceStatus {
         observed_generation: generation,
         actual_state: Some(state),
@@ -151,6 +157,11 @@ pub fn build(report: &Report<'_>, now: Timestamp) -> WorkspaceStatus {
             previous.last_handled_wake_at.clone()
         },
         last_handled_inspect_at: inspected(report, &previous),
+        last_handled_variables_update_at: match report.pinned {
+            Some(pinned) => pinned.pin.inputs.variables_request.clone(),
+            None => previous.last_handled_variables_update_at.clone(),
+        },
+        variables,
         // The proxy's: it is not part of what we write.
         wake: previous.wake.clone(),
         last_handled_visit_at: if applied {

@@ -1,6 +1,10 @@
-//! Names of variables and paths of files, as a set may write them.
+//! Names of variables and paths of files, as a set may write them, and what a start takes of sets.
+
+pub mod pin;
 
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::identity::IdentityError;
 pub use crate::model::identity::VariableName;
@@ -9,8 +13,17 @@ pub use crate::model::identity::VariableName;
 const LONGEST_PATH: usize = 512;
 
 /// The path of a file: relative, below the folder of files or, with `~/`, below the home folder.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct FilePath(String);
+
+impl TryFrom<String> for FilePath {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
 
 impl VariableName {
     /// Reads a name from where a value may stand by mistake: the error repeats nothing of it.

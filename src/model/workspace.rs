@@ -29,6 +29,7 @@ use crate::model::names::{
 use crate::model::quantity::Amount;
 use crate::model::quota::Exceeded;
 use crate::model::resources::{self, ValidatedResources};
+use crate::model::variables::pin::VariablesPin;
 pub use checks::leaving_volume;
 use checks::{
     check_volume_owner, image_failure, resource_failure, validated_command, validated_deadlines,
@@ -159,6 +160,8 @@ pub struct ValidatedWorkspace {
     pub command: Vec<String>,
     /// The user's environment variables, literal.
     pub env: BTreeMap<VariableName, String>,
+    /// What it has of sealed sets and Secrets.
+    pub variables: TakenVariables,
     /// Ports that it serves, by name.
     pub endpoints: BTreeMap<EndpointName, EndpointPort>,
     /// What its first process is to do, and what that takes.
@@ -189,6 +192,15 @@ pub struct ValidatedWorkspace {
     pub open: Vec<EndpointStatus>,
     /// What could not be honoured, for the status.
     pub notices: Vec<String>,
+}
+
+/// What a start now has of sealed sets and Secrets. A validated spec alone has none of it: that is looked up.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TakenVariables {
+    /// What it is; none, nothing reaches the Workspace.
+    pub pin: Option<VariablesPin>,
+    /// The request to take what is newest that is carried out by it.
+    pub request: Option<String>,
 }
 
 /// The home volume.
@@ -251,6 +263,7 @@ pub fn validate(inputs: &Inputs<'_>) -> Result<ValidatedWorkspace, Failure> {
         image,
         command: validated_command(workspace)?,
         env: validated_env(workspace)?,
+        variables: TakenVariables::default(),
         endpoints: validated_endpoints(workspace)?,
         inside,
         resources,

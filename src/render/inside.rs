@@ -14,6 +14,7 @@ use crate::model::identity::ImageReference;
 use crate::model::names::{
     COPY_EDITOR_CONTAINER, COPY_TOOLS_CONTAINER, CREDENTIAL_KEYS, DnsSubdomain, HOME_PATH,
 };
+use crate::model::variables::pin::{PinnedFile, VariablesPin};
 use crate::model::workspace::ValidatedWorkspace;
 use crate::render::pod;
 
@@ -24,6 +25,7 @@ const EDITOR: &str = "editor";
 const RUN: &str = "run";
 const SUPERVISOR: &str = "supervisor";
 const CREDENTIALS: &str = "git-credentials";
+const FILES: &str = "files";
 
 /// Where the first process lies in the tools image itself.
 const COPIER: &str = "/bin/workstead-supervisor";
@@ -75,6 +77,7 @@ pub fn volumes(workspace: &ValidatedWorkspace) -> Vec<Volume> {
     if !inside.credentials.is_empty() {
         volumes.push(credentials(inside.credentials.iter()));
     }
+    volumes.extend(workspace.variables.pin.as_ref().and_then(files));
     volumes.extend(
         inside
             .editor
@@ -127,6 +130,25 @@ fn credentials<'a>(secrets: impl Iterator<Item = &'a DnsSubdomain>) -> Volume {
     }
 }
 
+/// The files of sealed sets, each at its path. The kubelet lets group 0 read them, whatever their mode.
+fn files(pin: &VariablesPin) -> Option<Volume> {
+    let file = |file: &PinnedFile| KeyToPath {
+        key: file.key.clone(),
+        path: file.path.to_string(),
+        mode: Some(i32::from(file.mode)),
+    };
+    (!pin.files.is_empty()).then(|| Volume {
+        name: FILES.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(pin.secret.clone()),
+            default_mode: Some(SECRET_MODE),
+            items: Some(pin.files.iter().map(file).collect()),
+            optional: None,
+        }),
+        ..Volume::default()
+    })
+}
+
 fn item(key: &str, path: String) -> KeyToPath {
     KeyToPath {
         key: key.to_owned(),
@@ -146,6 +168,10 @@ pub fn mounts(workspace: &ValidatedWorkspace) -> Vec<VolumeMount> {
     ];
     if !inside.credentials.is_empty() {
         mounts.push(read_only(CREDENTIALS, link::CREDENTIALS_PATH));
+    }
+    let pin = workspace.variables.pin.as_ref();
+    if pin.is_some_and(|pin| !pin.files.is_empty()) {
+        mounts.push(read_only(FILES, link::FILES_PATH));
     }
     if inside.editor.is_some() {
         mounts.push(read_only(EDITOR, link::EDITOR_PATH));

@@ -1,14 +1,16 @@
 //! The pod template: what runs, as whom, and with what.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EnvVar, PodSecurityContext, PodSpec, PodTemplateSpec,
-    ResourceRequirements, SeccompProfile, SecurityContext, Sysctl,
+    Capabilities, Container, EnvVar, EnvVarSource, PodSecurityContext, PodSpec, PodTemplateSpec,
+    ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext, Sysctl,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::model::class::Deadlines;
-use crate::model::identity::EndpointPort;
+use crate::model::identity::{EndpointPort, VariableName};
 use crate::model::names::{HOME_PATH, MAIN_CONTAINER};
 use crate::model::resources::Amounts;
 use crate::model::workspace::ValidatedWorkspace;
@@ -136,7 +138,8 @@ fn main_container(workspace: &ValidatedWorkspace) -> Container {
     }
 }
 
-/// Ours first, then the user's by name. HOME is ours unless the user sets it.
+/// Ours first, then the user's by name, of whom what stands in the spec comes before what a sealed set brings. HOME is ours
+/// unless the user sets it. Kubernetes expands nothing in what comes from a Secret.
 fn environment(workspace: &ValidatedWorkspace) -> Vec<EnvVar> {
     let identity = &workspace.identity;
     let variable = |name: &str, value: &str| EnvVar {
@@ -144,8 +147,15 @@ fn environment(workspace: &ValidatedWorkspace) -> Vec<EnvVar> {
         value: Some(literal(value)),
         value_from: None,
     };
-    let mut list = Vec::with_capacity(workspace.env.len() + 5);
-    if !workspace.env.keys().any(|name| name.as_str() == "HOME") {
+    let mut users: BTreeMap<&VariableName, EnvVar> = BTreeMap::new();
+    if let Some(pin) = &workspace.variables.pin {
+        let names = pin.env.keys();
+        users.extend(names.map(|name| (name, sealed(name.as_str(), &pin.secret))));
+    }
+    let literals = workspace.env.iter();
+    users.extend(literals.map(|(name, value)| (name, variable(name.as_str(), value))));
+    let mut list = Vec::with_capacity(users.len() + 5);
+    if !users.keys().any(|name| name.as_str() == "HOME") {
         list.push(variable("HOME", HOME_PATH));
     }
     list.push(variable("WORKSTEAD_NAMESPACE", identity.namespace.as_str()));
@@ -155,13 +165,24 @@ fn environment(workspace: &ValidatedWorkspace) -> Vec<EnvVar> {
         &workspace.inside.plan,
     ));
     list.push(variable("WORKSTEAD_WORKSPACE", identity.name.as_str()));
-    list.extend(
-        workspace
-            .env
-            .iter()
-            .map(|(name, value)| variable(name.as_str(), value)),
-    );
+    list.extend(users.into_values());
     list
+}
+
+/// A variable whose value is the entry of its name in a Secret.
+fn sealed(name: &str, secret: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.to_owned(),
+                key: name.to_owned(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    }
 }
 
 /// Keeps a text as it is: the kubelet would expand `$(NAME)` and turn `$$` into `$`.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use crate::api::environment::VariablesLevel as Level;
 use crate::model::variables::{FilePath, VariableName};
 use crate::secrets::document::{Document, File};
 use crate::secrets::text::SecretText;
@@ -11,25 +12,12 @@ use crate::secrets::text::SecretText;
 /// The most that a Secret holds, its keys counted (`MaxSecretSize` of Kubernetes).
 pub const LARGEST: usize = 1024 * 1024;
 
-/// How far a set reaches. What comes later here wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// All Workspaces of its namespace.
-    Namespace,
-    /// All of an owner.
-    Owner,
-    /// Those that list it.
-    Workspace,
-    /// A Workspace's own `env`.
-    Inline,
-}
-
 /// Who brings a value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     /// How far it reaches.
     pub level: Level,
-    /// The name of the set; of an inline value that of the Workspace.
+    /// The name of the set; of an inline value that of the Secret.
     pub name: String,
 }
 

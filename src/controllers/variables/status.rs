@@ -57,6 +57,7 @@ pub fn of(set: &WorkspaceVariables, outcome: &Outcome, now: Timestamp) -> Worksp
         }
     };
     WorkspaceVariablesStatus {
+        used_by: None,
         observed_generation: generation,
         conditions,
         accepted,

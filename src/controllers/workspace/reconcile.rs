@@ -346,6 +346,7 @@ impl Work {
                 activity: self.judgement.activity.as_ref().filter(|_| goes_on),
                 public_key: public_key.as_deref(),
                 pinned,
+                variables: &model_status::VariablesFound::default(),
                 pending: done
                     .plan
                     .as_ref()

@@ -257,6 +257,7 @@ fn cause_name(cause: Cause) -> &'static str {
         Cause::PostStartFailed => "PostStartFailed",
         Cause::EditorNotReady => "EditorNotReady",
         Cause::EditorIncompatible => "EditorIncompatible",
+        Cause::VariablesUnavailable => "VariablesUnavailable",
         Cause::ClassInvalid => "ClassInvalid",
         Cause::ApplyRejected => "ApplyRejected",
         Cause::StopStuck => "StopStuck",

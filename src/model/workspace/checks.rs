@@ -15,7 +15,7 @@ use crate::model::resources::ResourceError;
 use crate::model::workspace::{Inputs, ValidatedStorage, VolumeFacts, config};
 
 /// The environment variables and arguments of a pod must fit into what the kernel takes for a new program.
-const ENVIRONMENT_BYTES: usize = 512 * 1024;
+pub const ENVIRONMENT_BYTES: usize = 512 * 1024;
 
 pub(super) fn image_failure(image: &str, message: &str) -> Failure {
     Failure {
@@ -323,11 +323,24 @@ pub(super) fn validated_env(
     workspace: &Workspace,
 ) -> Result<BTreeMap<VariableName, String>, Failure> {
     let mut env = BTreeMap::new();
+    let mut referenced = BTreeSet::new();
     let mut bytes = 0;
     for variable in &workspace.spec.env {
         let field = format!("spec.env[{}]", variable.name);
         let name = VariableName::new(&variable.name)
             .map_err(|error| config(&field, &error.to_string()))?;
+        if variable.value_from.is_some() {
+            if !variable.value.is_empty() {
+                return Err(config(
+                    &field,
+                    "it has a value and a valueFrom: leave one of them out",
+                ));
+            }
+            if !referenced.insert(name) {
+                return Err(config(&field, "the variable is there twice: keep one"));
+            }
+            continue;
+        }
         if variable.value.contains('\0') {
             return Err(config(
                 &field,
@@ -341,7 +354,7 @@ pub(super) fn validated_env(
                 "all variables together are longer than 512 KiB: put large values into files",
             ));
         }
-        if env.insert(name, variable.value.clone()).is_some() {
+        if referenced.contains(&name) || env.insert(name, variable.value.clone()).is_some() {
             return Err(config(&field, "the variable is there twice: keep one"));
         }
     }
