@@ -19,6 +19,7 @@ pub mod identities;
 pub mod keyring;
 pub mod lease;
 pub mod links;
+pub mod owners;
 pub mod passes;
 mod run;
 pub mod supervisor;

@@ -341,8 +341,10 @@ async fn lead(
         () = stop.cancelled() => return Ok(()),
     };
     tracing::info!(?cluster, "what the cluster can do");
+    let known_sets = Arc::new(variables::Sets::new(shared.metrics.clone()));
     let workspaces = workspace::run(
         shared.clone(),
+        known_sets.clone(),
         making.installation,
         cluster,
         making.renderer,
@@ -350,7 +352,7 @@ async fn lead(
     );
     let classes = class::run(shared.clone(), stop.clone());
     let syncs = gitsync::run(shared.clone(), stop.clone());
-    let sets = variables::run(shared.clone(), stop.clone());
+    let sets = variables::run(shared.clone(), known_sets, stop.clone());
     let controllers: [(&'static str, BoxFuture<'static, ()>); 4] = [
         ("workspace", workspaces.boxed()),
         ("workspaceclass", classes.boxed()),

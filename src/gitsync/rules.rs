@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::GitSync;
 use crate::api::gitsync::{GitSyncSpec, OwnersRule, SyncedKind};
+use crate::model::owners::deepest_rule;
 use crate::model::sync::{Code, SourceError};
 use crate::yaml;
 
@@ -222,37 +223,19 @@ impl ObjectRules {
         if self.owners.is_empty() {
             return None;
         }
-        let rule = self
-            .owners
-            .iter()
-            .filter_map(|rule| Some((depth_of(&rule.path, file)?, rule)))
-            .max_by_key(|(depth, _)| *depth);
-        match rule {
+        match deepest_rule(&self.owners, file) {
             None => Some(
                 "no rule of spec.owners covers this file, and there are some: add one for its folder"
                     .to_owned(),
             ),
-            Some((_, rule)) if rule.owners.iter().any(|name| name == owner) => None,
-            Some((_, rule)) => Some(format!(
+            Some(rule) if rule.owners.iter().any(|name| name == owner) => None,
+            Some(rule) => Some(format!(
                 "files under '{}' may name {}, not {owner}: see spec.owners",
                 rule.path,
                 rule.owners.join(", ")
             )),
         }
     }
-}
-
-/// How many folders a rule's path has, if the file is under it.
-fn depth_of(path: &str, file: &str) -> Option<usize> {
-    let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
-    let mut folders = file.split('/');
-    let mut depth = 0;
-    for part in parts {
-        (folders.next() == Some(part)).then_some(())?;
-        depth += 1;
-    }
-    // The path of a rule may name the file itself.
-    Some(depth)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod keyring;
 pub mod mounting;
 pub mod names;
 pub mod net;
+pub mod owners;
 pub mod quantity;
 pub mod quota;
 pub mod resources;

@@ -119,6 +119,10 @@ pub const GITSYNC_FINALIZER: &str = "workstead.dev/gitsync";
 pub const CONTROLLER_LEASE: &str = "workstead-controller";
 /// The verb on Workspaces that lets somebody name another owner.
 pub const ASSIGN_OWNER_VERB: &str = "assign-owner";
+/// Admission policy, and its binding, that lets people name only themselves as owner.
+pub const OWNER_POLICY: &str = "workstead-owner";
+/// Admission policy, and its binding, that lets only the controller say which object comes from Git.
+pub const OWNERSHIP_POLICY: &str = "workstead-gitsync-ownership";
 
 /// `/metrics`, `/healthz`, `/readyz`.
 pub const HEALTH_PORT: u16 = 8080;

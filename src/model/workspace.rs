@@ -30,7 +30,7 @@ use crate::model::quantity::Amount;
 use crate::model::quota::Exceeded;
 use crate::model::resources::{self, ValidatedResources};
 use crate::model::variables::pin::VariablesPin;
-pub use checks::leaving_volume;
+pub use checks::{ENVIRONMENT_BYTES, leaving_volume};
 use checks::{
     check_volume_owner, image_failure, resource_failure, validated_command, validated_deadlines,
     validated_endpoints, validated_env, validated_pod, validated_storage,

@@ -39,7 +39,7 @@ use crate::model::names::{
 use crate::model::revision::{Pinned, differing_fields, pending_changes};
 use crate::model::workspace::{Identity, ValidatedWorkspace};
 
-pub use metadata::{labels, owner_reference, selector};
+pub use metadata::{labels, owned, owner_reference, selector};
 pub use network::guard;
 
 /// The objects of a workspace, in the order in which they are applied.

@@ -1,6 +1,7 @@
 //! Whether the process lives and whether it is ready, with reasons.
 //!
 //! Live means that it answers. Ready means that nothing it needs is missing; what is missing is listed by name, with why.
+//! Notes say how something is that a ready process can do without.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,6 +19,7 @@ use crate::telemetry::metrics::Families;
 #[derive(Clone, Default)]
 pub struct Health {
     missing: Arc<RwLock<BTreeMap<String, String>>>,
+    notes: Arc<RwLock<BTreeMap<String, String>>>,
 }
 
 /// Something that is missing.
@@ -29,10 +31,21 @@ pub struct Missing {
     pub why: String,
 }
 
+/// Something to know that keeps nobody from being ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// What it is about.
+    pub what: String,
+    /// How it is and why, in words for the person who runs the cluster.
+    pub why: String,
+}
+
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
     missing: Vec<Missing>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<Note>,
 }
 
 impl Health {
@@ -69,6 +82,27 @@ impl Health {
             })
             .collect()
     }
+
+    /// Says how `what` is. Said again, the newer text counts.
+    pub fn set_note(&self, what: &str, why: impl Into<String>) {
+        self.notes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(what.to_owned(), why.into());
+    }
+
+    /// What is to be known, sorted by name.
+    pub fn notes(&self) -> Vec<Note> {
+        self.notes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .map(|(what, why)| Note {
+                what: what.clone(),
+                why: why.clone(),
+            })
+            .collect()
+    }
 }
 
 /// `/healthz`, `/readyz` and `/metrics`.
@@ -89,6 +123,7 @@ async fn readyz(State(health): State<Health>) -> Response {
     let body = Readiness {
         ready: missing.is_empty(),
         missing,
+        notes: health.notes(),
     };
     (status, Json(body)).into_response()
 }
@@ -143,6 +178,19 @@ mod tests {
         let (status, body) = get_path(&health, "/readyz").await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(body, r#"{"ready":true,"missing":[]}"#);
+    }
+
+    #[tokio::test]
+    async fn a_note_keeps_nobody_from_being_ready() {
+        let health = Health::new();
+        health.set_note("owners", "not checked");
+        health.set_note("owners", "checked");
+        let (status, body) = get_path(&health, "/readyz").await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(
+            body,
+            r#"{"ready":true,"missing":[],"notes":[{"what":"owners","why":"checked"}]}"#
+        );
     }
 
     #[tokio::test]

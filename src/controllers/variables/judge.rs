@@ -1,9 +1,12 @@
 //! Whether an opened set may be used where it is. Looked at for each object, also when its text is known already: else a
 //! copy would pass by what was found of the original. Pure.
 
+use std::sync::Arc;
+
 use crate::api::WorkspaceVariables;
 use crate::api::variables::{AcceptedSet, AppliesTo};
 use crate::controllers::variables::opener::Content;
+use crate::controllers::variables::sets::{Standing, Usable};
 use crate::model::names::ACCEPT_SERIAL_ANNOTATION;
 use crate::secrets::binding::{Audience, Scope};
 use crate::secrets::document::Document;
@@ -28,6 +31,8 @@ pub enum Outcome {
 pub struct Accepted {
     /// What a status says of it.
     pub set: AcceptedSet,
+    /// Who gets it.
+    pub audience: Audience,
     /// The highest serial of all that were accepted, this one included.
     pub serial: Option<u64>,
     /// Whose identity opened it.
@@ -46,6 +51,40 @@ impl Outcome {
             Self::Refused(error) => Some((error.reason(), format!("{}: {error}", error.code()))),
             Self::Accepted(_) => None,
         }
+    }
+
+    /// What the set is by it, for Workspaces.
+    pub fn standing(&self, set: &Arc<WorkspaceVariables>) -> Standing {
+        match self {
+            Self::Accepted(accepted) => Standing::Usable(Usable {
+                audience: accepted.audience.clone(),
+                digest: accepted.set.digest.clone(),
+                set: set.clone(),
+            }),
+            refused => {
+                let why = refused.refusal().map(|(_, message)| message);
+                let before = set.status.as_ref();
+                let before = before.and_then(|status| status.accepted.as_ref());
+                Standing::Refused {
+                    why: why.unwrap_or_default(),
+                    audience: before.map(audience_of),
+                }
+            }
+        }
+    }
+}
+
+/// Who gets what was accepted, as its status says.
+fn audience_of(accepted: &AcceptedSet) -> Audience {
+    match &accepted.applies_to {
+        Some(AppliesTo {
+            owner: Some(owner), ..
+        }) => Audience::Owner(owner.clone()),
+        Some(AppliesTo {
+            namespace: Some(true),
+            ..
+        }) => Audience::Namespace,
+        _ => Audience::Listed,
     }
 }
 
@@ -69,6 +108,7 @@ pub fn judge(
     let serial = accept(document, digest, &before, allowed, identities)?;
     Ok(Accepted {
         set: accepted_set(document, digest, content.tag.as_ref()),
+        audience: document.audience.clone(),
         serial,
         by: content.by.clone(),
         variables: document.env.len(),

@@ -5,17 +5,19 @@
 mod held;
 mod judge;
 mod opener;
+mod sets;
 mod status;
+mod uses;
 
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt, stream};
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::events::EventType;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, controller, reflector, watcher};
 use serde_json::json;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::WorkspaceVariables;
@@ -30,7 +32,9 @@ use crate::model::names::VARIABLES_MANAGER;
 
 use held::HeldBy;
 use judge::{Outcome, judge};
-use opener::Opener;
+pub use opener::Content;
+pub use sets::{Known, Sets, Standing, Unopened, Usable};
+pub use uses::Uses;
 
 /// The kind, for logs, metrics and `/readyz`.
 const KIND: &str = "WorkspaceVariables";
@@ -65,14 +69,12 @@ struct Context {
     shared: Arc<Shared>,
     sets: Arc<Cache<WorkspaceVariables>>,
     passes: Passes,
-    opener: Opener,
-    ring: watch::Receiver<Ring>,
+    known: Arc<Sets>,
     held_by: HeldBy,
 }
 
 /// Runs the controller while this process leads.
-pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
-    let (ring_sender, ring) = watch::channel(Ring::Unread);
+pub async fn run(shared: Arc<Shared>, known: Arc<Sets>, shutdown: CancellationToken) {
     let sets = Arc::new(Cache::new());
     let context = Arc::new(Context {
         sets: sets.clone(),
@@ -81,8 +83,7 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
             shared.metrics.clone(),
             shared.config.backoff,
         ),
-        opener: Opener::new(shared.metrics.clone()),
-        ring: ring.clone(),
+        known: known.clone(),
         held_by: HeldBy::new(shared.metrics.clone()),
         shared: shared.clone(),
     });
@@ -100,6 +101,7 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
         })
         .inspect(move |event| {
             seen.sets.take(event.clone());
+            seen.known.take(event);
             seen.held_by.take(event);
         })
         .map(Ok)
@@ -107,13 +109,14 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
         .applied_objects();
     let running = Controller::for_stream(own, reader.clone())
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
-        .reconcile_all_on(changes(ring))
+        .reconcile_all_on(changes(known.ring.subscribe()))
+        .reconcile_on(used(&known))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(reconcile, error_policy, context.clone());
     tokio::join!(
         context.passes.drain(running, reader, &shutdown),
         guard::tell(news, &shared, &shutdown),
-        identities::run(&shared, &ring_sender, &shutdown),
+        identities::run(&shared, &known.ring, &shutdown),
     );
 }
 
@@ -121,7 +124,8 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
 /// 1. take the newest version, and the identities,
 /// 2. open it, off this pass, if this process has not yet,
 /// 3. judge it where it is: binding, serial,
-/// 4. write what changed of the status, and tell of a refusal that is new.
+/// 4. make it known to the Workspaces,
+/// 5. write what changed of the status, and tell of a refusal that is new.
 async fn reconcile(
     set: Arc<WorkspaceVariables>,
     context: Arc<Context>,
@@ -135,7 +139,12 @@ async fn reconcile(
                 // The first look at the identities starts all passes again.
                 return Ok(Action::await_change());
             };
-            let status = status::of(&set, &outcome, context.shared.clock.now());
+            context.known.judged(&set, outcome.standing(&set));
+            let before = set.status.as_ref();
+            let before = before.and_then(|status| status.used_by.as_ref());
+            let used_by = context.known.uses.of(&key, before);
+            let now = context.shared.clock.now();
+            let status = status::of(&set, &outcome, used_by, now);
             if set.status.as_ref() != Some(&status) {
                 write_status(&context, &key, &status).await?;
                 tell(&context, &set, &outcome).await;
@@ -147,6 +156,15 @@ async fn reconcile(
             Ok(Action::requeue(jittered(every, rand::random())))
         })
         .await
+}
+
+/// The sets that others use than before.
+fn used(known: &Arc<Sets>) -> impl Stream<Item = ObjectRef<WorkspaceVariables>> + Send + 'static {
+    let known = known.clone();
+    changes(known.uses.bell()).flat_map(move |()| {
+        let moved = known.uses.moved().into_iter();
+        stream::iter(moved.map(|key| ObjectRef::new(&key.name).within(&key.namespace)))
+    })
 }
 
 fn error_policy(
@@ -163,13 +181,14 @@ async fn open(
     key: &Key,
     context: &Context,
 ) -> Result<Option<Outcome>, VariablesError> {
-    let ring = context.ring.borrow().clone();
+    let ring = context.known.ring.borrow().clone();
     let held = match ring {
         Ring::Unread => return Ok(None),
         Ring::Missing(why) => return Ok(Some(Outcome::NoIdentities(why))),
         Ring::Held(held) => held,
     };
     let opened = context
+        .known
         .opener
         .open(set, &held)
         .await

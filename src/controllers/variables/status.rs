@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::WorkspaceVariables;
-use crate::api::variables::{AppliesTo, WorkspaceVariablesStatus};
+use crate::api::variables::{AppliesTo, UsedBy, WorkspaceVariablesStatus};
 use crate::controllers::variables::judge::{Accepted, Outcome};
 use crate::model::conditions::seconds;
 
@@ -14,7 +14,12 @@ const STALLED: &str = "Stalled";
 const ACCEPTED: &str = "Accepted";
 
 /// What status says. A refusal leaves what was accepted before, which stays in use.
-pub fn of(set: &WorkspaceVariables, outcome: &Outcome, now: Timestamp) -> WorkspaceVariablesStatus {
+pub fn of(
+    set: &WorkspaceVariables,
+    outcome: &Outcome,
+    used_by: Option<UsedBy>,
+    now: Timestamp,
+) -> WorkspaceVariablesStatus {
     let old = set.status.clone().unwrap_or_default();
     let generation = set.metadata.generation;
     let condition = |type_: &str, status: &str, reason: &str, message: &str| {
@@ -57,7 +62,7 @@ pub fn of(set: &WorkspaceVariables, outcome: &Outcome, now: Timestamp) -> Worksp
         }
     };
     WorkspaceVariablesStatus {
-        used_by: None,
+        used_by,
         observed_generation: generation,
         conditions,
         accepted,

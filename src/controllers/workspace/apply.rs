@@ -1,19 +1,20 @@
 //! Step 4: bring the children to what is planned.
 //!
 //! The order: who the pod is (ServiceAccount), who may talk to it (NetworkPolicy), its volume, its Service, its activity
-//! Lease, the pin of the start, and last the Deployment, which makes the pod. What fails before the Deployment keeps a workspace from
+//! Lease, the Secret with its variables, the pin of the start, and last the Deployment, which makes the pod. What fails before the Deployment keeps a workspace from
 //! starting; it keeps none from stopping, and none that runs from being repaired.
 
 use std::cmp::Reverse;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 
 use crate::controllers::apply::{ApplyError, Ownership, Parent, ownership};
 use crate::controllers::cache::Key;
 use crate::controllers::workspace::Context;
 use crate::controllers::workspace::observe::Seen;
 use crate::controllers::workspace::plan::Plan;
+use crate::controllers::workspace::variables;
 use crate::inside::pin::PublicKeyDigest;
 use crate::model::evidence;
 use crate::model::names::OWNER_ANNOTATION;
@@ -51,6 +52,7 @@ pub async fn apply(
     parent: &Parent,
     identity: &Identity,
     plan: &Plan,
+    made: Option<&Secret>,
     before: &Seen,
 ) -> Outcome {
     let mut outcome = Outcome::default();
@@ -59,7 +61,9 @@ pub async fn apply(
             let prepared = prepare(context, parent, identity, resources).await;
             outcome.public_key = prepared.as_ref().ok().copied();
             let prepared = outcome.keep(prepared.map(drop));
-            let pinned = prepared && outcome.keep(pin(context, parent, plan).await);
+            let stored =
+                prepared && outcome.keep(variables::ensure(context, parent, plan, made).await);
+            let pinned = stored && outcome.keep(pin(context, parent, plan).await);
             let may_go_on = pinned || !starts(&resources.deployment, before);
             (may_go_on && !plan.leaves_deployment).then_some(&resources.deployment)
         }
@@ -77,7 +81,7 @@ pub async fn apply(
         outcome.keep(relabel_pins(context, parent, before).await);
     }
     if outcome.error.is_none() {
-        let cleared = clear(context, parent, identity, before).await;
+        let cleared = clear(context, parent, identity, plan, before).await;
         outcome.deleted_pods = cleared.1;
         outcome.keep(cleared.0);
     }
@@ -164,13 +168,17 @@ fn starts(deployment: &Deployment, before: &Seen) -> bool {
     wanted.unwrap_or(0) > 0 && before.facts().replicas().unwrap_or(0) == 0
 }
 
-/// Clears away what is over: pins of old starts, and dead pods but for the newest, which is kept as evidence.
+/// Clears away what is over: variables and pins of old starts, and dead pods but for the newest, which is kept as evidence.
 async fn clear(
     context: &Context,
     parent: &Parent,
     identity: &Identity,
+    plan: &Plan,
     before: &Seen,
 ) -> (Result<(), ApplyError>, u32) {
+    if let Err(error) = variables::clear(context, parent, identity, plan, before).await {
+        return (Err(error), 0);
+    }
     for name in superseded(&before.revisions, identity) {
         let old = before
             .revisions

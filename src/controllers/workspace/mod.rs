@@ -22,6 +22,7 @@ pub mod renderer;
 mod status;
 mod terminate;
 mod tools;
+mod variables;
 mod watches;
 
 use std::sync::Arc;
@@ -35,9 +36,11 @@ use crate::controllers::Shared;
 use crate::controllers::cache::Key;
 use crate::controllers::guard;
 use crate::controllers::health;
+use crate::controllers::owners::OwnerChecks;
 use crate::controllers::passes::{Passes, chain};
 use crate::controllers::supervisor::follow::Followers;
 use crate::controllers::supervisor::keys::Keys;
+use crate::controllers::variables::Sets;
 use crate::controllers::workspace::children::{Children, object_ref};
 use crate::controllers::workspace::mounting::Mounting;
 use crate::controllers::workspace::nodes::Nodes;
@@ -75,8 +78,12 @@ pub struct Context {
     pub nodes: Nodes,
     /// Whether they mount tools.
     pub mounting: Mounting,
+    /// The sealed sets.
+    pub sets: Arc<Sets>,
     /// The Workspaces and classes.
     pub watched: Arc<Watched>,
+    /// Whether owners are checked.
+    pub owners: OwnerChecks,
     /// Counts, logs and spaces passes.
     pub passes: Passes,
     /// Cancelled when no pass is to begin any more.
@@ -86,6 +93,7 @@ pub struct Context {
 /// Runs the controller while this process leads.
 pub async fn run(
     shared: Arc<Shared>,
+    sets: Arc<Sets>,
     installation: Installation,
     cluster: Cluster,
     renderer: Arc<dyn Renderer>,
@@ -104,8 +112,10 @@ pub async fn run(
         children: Children::new(&shared),
         nodes: Nodes::default(),
         mounting: Mounting::new(installation.tools_image.to_string()),
-        watched: Arc::new(Watched::new(&installation)),
+        watched: Arc::new(Watched::new(&installation, sets.clone())),
+        owners: OwnerChecks::new(),
         passes: Passes::new("workspace", shared.metrics.clone(), shared.config.backoff),
+        sets,
         installation,
         cluster,
         renderer,
@@ -127,6 +137,8 @@ pub async fn run(
         .reconcile_on(classes)
         .reconcile_on(context.watched.freed())
         .reconcile_on(context.watched.host_moves())
+        .reconcile_on(context.watched.set_moves(store.clone()))
+        .reconcile_all_on(context.owners.changes())
         .reconcile_on(told.map(object_ref))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
@@ -139,6 +151,7 @@ pub async fn run(
         report_caches(&context, &shutdown),
         guard::tell(news, &shared, &shutdown),
         follow_nodes(&context, &shutdown),
+        context.owners.run(&shared, &shutdown),
         mounting::run(&context, &shutdown),
         context
             .followers
@@ -214,6 +227,10 @@ async fn report_caches(context: &Context, shutdown: &CancellationToken) {
     let unseen = || {
         let mut kinds = context.children.unseen_kinds();
         kinds.extend(context.watched.unseen_kinds());
+        if !context.sets.is_listed() {
+            kinds.push("WorkspaceVariables");
+        }
+        kinds.extend(context.owners.unseen_kinds());
         kinds
     };
     health::report_caches(&context.shared.health, CACHES, unseen, shutdown).await;

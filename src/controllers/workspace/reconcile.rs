@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::controller::Action;
 
 use crate::api::Workspace;
@@ -18,7 +19,7 @@ use crate::controllers::workspace::error::WorkspaceError;
 use crate::controllers::workspace::observe::{Seen, observe};
 use crate::controllers::workspace::plan::{self, Plan};
 use crate::controllers::workspace::terminate::terminate;
-use crate::controllers::workspace::{Context, inside, status, tools};
+use crate::controllers::workspace::{Context, inside, status, tools, variables};
 use crate::model::class::Deadlines;
 use crate::model::desired::{self, Blocked, Decision, Remaining};
 use crate::model::evidence::{Evidence, Facts, PreviousFailure, Termination};
@@ -53,6 +54,9 @@ async fn caches_are_filled(context: &Context) {
     context.children.wait_until_ready().await;
     context.watched.classes.wait_until_ready().await;
     context.mounting.wait_until_loaded().await;
+    context.sets.wait_until_listed().await;
+    context.owners.wait_until_ready().await;
+    context.owners.wait_until_ready().await;
 }
 
 /// What to do when a pass failed.
@@ -65,7 +69,7 @@ pub fn error_policy(
 }
 
 /// One pass:
-/// 1. dereference: the newest version, its class, its place in the quotas, its volume,
+/// 1. dereference: the newest version, its class, its place in the quotas, its volume, its sealed sets,
 /// 2. validate, judge the timers, and decide what to work towards,
 /// 3. render,
 /// 4. apply, or take away,
@@ -79,8 +83,12 @@ async fn pass(context: &Context, workspace: Arc<Workspace>) -> Result<Action, Wo
     let now = context.shared.clock.now();
     let credentials = inside::credentials(context, &key);
     let cluster = tools::cluster(context);
-    let mut verdict = plan::judge(&seen, &credentials, &context.installation, cluster);
     let before = observe(context, &seen);
+    let mut variables = variables::look(context, &seen, &before)
+        .await
+        .map_err(|error| WorkspaceError::Dereference(key.clone(), Box::new(error)))?;
+    let verdict = plan::judge(&seen, &credentials, &context.installation, cluster);
+    let mut verdict = variables.judge(verdict);
     let facts = before.facts();
     let refused = tools::go_over(context, &seen, &before, &facts, &mut verdict, now);
     let circumstances = Circumstances::of(context, &seen, &verdict, &before);
@@ -93,7 +101,8 @@ async fn pass(context: &Context, workspace: Arc<Workspace>) -> Result<Action, Wo
         _ if seen.is_deleted() => work.look_on(),
         EffectiveDesiredState::Terminated => work.take_away(context, &seen, &before).await,
         _ => {
-            work.bring_about(context, &seen, &verdict, &before, now)
+            let made = variables.made.take();
+            work.bring_about(context, &seen, &verdict, made.as_ref(), &before, now)
                 .await
         }
     };
@@ -104,7 +113,8 @@ async fn pass(context: &Context, workspace: Arc<Workspace>) -> Result<Action, Wo
         return done.failed(&key);
     }
     let after = observe(context, &seen);
-    let report = work.report(context, &seen, &verdict, &done, &after, now);
+    let found = &variables.found;
+    let report = work.report(context, &seen, &verdict, found, &done, &after, now);
     let written = status::write(context, &seen.workspace, &report.status)
         .await
         .map_err(|error| WorkspaceError::Report(key.clone(), Box::new(error)))?;
@@ -195,6 +205,7 @@ impl Work {
         context: &Context,
         seen: &Dereferenced,
         verdict: &Result<ValidatedWorkspace, Failure>,
+        made: Option<&Secret>,
         before: &Seen,
         now: Timestamp,
     ) -> Done {
@@ -219,7 +230,7 @@ impl Work {
             Err(blocked) => plan::plan_blocked(&question, blocked),
         };
         Done {
-            outcome: apply(context, &seen.parent, identity, &plan, before).await,
+            outcome: apply(context, &seen.parent, identity, &plan, made, before).await,
             plan: Some(plan),
             termination: Termination::None,
         }
@@ -267,6 +278,7 @@ impl Work {
         context: &Context,
         seen: &Dereferenced,
         verdict: &Result<ValidatedWorkspace, Failure>,
+        variables: &model_status::VariablesFound,
         done: &Done,
         after: &Seen,
         now: Timestamp,
@@ -346,7 +358,7 @@ impl Work {
                 activity: self.judgement.activity.as_ref().filter(|_| goes_on),
                 public_key: public_key.as_deref(),
                 pinned,
-                variables: &model_status::VariablesFound::default(),
+                variables,
                 pending: done
                     .plan
                     .as_ref()

@@ -13,6 +13,7 @@ use crate::controllers::cache::{Cached, Key};
 use crate::controllers::workspace::Context;
 use crate::controllers::workspace::dereference::Dereferenced;
 use crate::controllers::workspace::observe::Seen;
+use crate::controllers::workspace::variables;
 use crate::model::desired::Remaining;
 use crate::model::names::VOLUME_WORKSPACE_UID_ANNOTATION;
 
@@ -44,6 +45,7 @@ pub async fn terminate(
     if let Some(live) = children.keys.get(&key) {
         remaining.objects |= context.keys.remove(&seen.parent, &live).await?;
     }
+    remaining.objects |= variables::remove(context, &seen.parent).await?;
     for revision in &before.revisions {
         if ownership(&seen.parent, revision) == Ownership::Ours {
             children.revisions.delete(revision).await?;

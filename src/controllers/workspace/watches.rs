@@ -16,6 +16,7 @@ use crate::api::{Workspace, WorkspaceClass};
 use crate::controllers::Shared;
 use crate::controllers::cache::{Cache, Key, changes, counted};
 use crate::controllers::guard::{Guarded, News, Sentinel, Unreadable};
+use crate::controllers::variables::Sets;
 use crate::controllers::workspace::census::Roll;
 use crate::controllers::workspace::children::object_ref;
 use crate::controllers::workspace::hosts::Holders;
@@ -42,6 +43,8 @@ pub struct Watched {
     installation_quota: Option<u32>,
     /// Who holds which host.
     hosts: Holders,
+    /// The sealed sets, and who uses them.
+    sets: Arc<Sets>,
     /// Rings when a place may have become free.
     places: watch::Sender<()>,
     listing: Mutex<BTreeSet<Key>>,
@@ -58,7 +61,7 @@ struct States {
 
 impl Watched {
     /// Nothing seen yet.
-    pub fn new(installation: &Installation) -> Self {
+    pub fn new(installation: &Installation, sets: Arc<Sets>) -> Self {
         let installation_quota = installation.total_quota;
         let roll = Roll::new();
         roll.set_limits(Limits {
@@ -73,6 +76,7 @@ impl Watched {
             default_class: RwLock::default(),
             installation_quota,
             hosts: Holders::new(installation.reserved_names.clone()),
+            sets,
             places: watch::Sender::new(()),
             listing: Mutex::default(),
             listed: AtomicBool::new(false),
@@ -139,6 +143,7 @@ impl Watched {
             }
             Event::InitDone => {
                 self.listed.store(true, Ordering::Relaxed);
+                self.sets.uses.set_listed();
                 let listed = std::mem::take(&mut *self.lock_listing());
                 let mut changed = false;
                 for key in self.roll.missing_in(&listed) {
@@ -160,6 +165,7 @@ impl Watched {
             Err(unreadable) => return self.set_unreadable(unreadable, metrics),
         };
         self.latest.watched(workspace);
+        self.sets.uses.insert(workspace);
         let key = Key::of(workspace);
         let state = workspace
             .status
@@ -191,6 +197,7 @@ impl Watched {
     fn remove(&self, key: &Key, metrics: &Metrics) -> bool {
         self.hosts.remove(key);
         self.latest.forget(key);
+        self.sets.uses.remove(key);
         self.count_state(key, None, metrics);
         self.roll.remove(key)
     }
@@ -357,6 +364,35 @@ impl Watched {
         changes(self.hosts.bell()).flat_map(move |()| {
             let moved = watched.hosts.moved();
             stream::iter(moved.into_iter().map(object_ref))
+        })
+    }
+
+    /// Wakes the Workspaces that a set concerns which is another one than it was.
+    pub fn set_moves(
+        self: &Arc<Self>,
+        workspaces: Store<Workspace>,
+    ) -> impl Stream<Item = ObjectRef<Workspace>> + Send + 'static {
+        let sets = self.sets.clone();
+        changes(sets.bell()).flat_map(move |()| {
+            let moved = sets.moved();
+            let concerned = move |workspace: &Arc<Workspace>| {
+                let namespace = workspace.metadata.namespace.as_deref().unwrap_or_default();
+                let of_namespace = moved.iter().filter(|(set, _)| set.namespace == namespace);
+                let lists = |name: &str| {
+                    let mut listed = workspace.spec.variables.iter();
+                    listed.any(|set| set.name == name)
+                };
+                of_namespace
+                    .into_iter()
+                    .any(|(set, wide)| *wide || lists(&set.name))
+            };
+            let all = workspaces.state();
+            let woken: Vec<_> = all
+                .iter()
+                .filter(|workspace| concerned(workspace))
+                .map(|workspace| ObjectRef::from_obj(&**workspace))
+                .collect();
+            stream::iter(woken)
         })
     }
 

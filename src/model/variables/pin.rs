@@ -205,3 +205,6 @@ pub fn named_in(template: &PodTemplateSpec, workspace: &WorkspaceName) -> BTreeS
         .filter(|name| name.starts_with(&prefix))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

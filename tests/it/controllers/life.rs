@@ -69,9 +69,24 @@ async fn a_process_is_alive_at_once_and_ready_when_the_definitions_are_there() {
         (status == 200 && process.leads()).then_some(body)
     })
     .await;
+    let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(
-        serde_json::from_str::<Value>(&body).unwrap(),
-        json!({"ready": true, "missing": []})
+        (&body["ready"], &body["missing"]),
+        (&json!(true), &json!([]))
+    );
+    // Nobody installed the chart here: that is said, and keeps nobody from being ready.
+    let note = eventually("the note about owners", || async {
+        let (_, body) = get(health, "/readyz").await?;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let note = body["notes"][0].clone();
+        (!note.is_null()).then_some(note)
+    })
+    .await;
+    assert_eq!(note["what"], "check of owners");
+    let why = note["why"].as_str().unwrap();
+    assert!(
+        why.contains("no ValidatingAdmissionPolicy workstead-owner"),
+        "{why}"
     );
     let (_, metrics) = get(health, "/metrics").await.unwrap();
     assert!(metrics.contains("workstead_leader 1"), "{metrics}");

@@ -7,7 +7,7 @@ mod lease;
 mod life;
 mod ready;
 mod rotation;
-mod variables;
+pub mod variables;
 
 use workstead::controllers::ControllerConfig;
 pub use workstead::testkit::process::{Process, TEST_LABEL};

@@ -21,7 +21,7 @@ use super::{Process, mk_config};
 const CANARY: &str = "cAnArY-5f3e9b";
 
 /// A controller, and whom to seal for there.
-pub(super) struct World {
+pub struct World {
     pub client: Client,
     pub namespace: String,
     pub recipient: Recipient,
@@ -34,6 +34,11 @@ impl World {
         let namespace = plane.namespace(prefix).await.unwrap();
         let client = plane.client();
         let process = Process::start(mk_config(&namespace, "only"), client.clone());
+        (Self::of(client, namespace).await, process)
+    }
+
+    /// In a namespace that has a controller.
+    pub async fn of(client: Client, namespace: String) -> Self {
         let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
         let recipient = eventually("a recipient", || async {
             let map = maps.get_opt(RECIPIENTS_CONFIG_MAP).await.unwrap()?;
@@ -42,12 +47,11 @@ impl World {
             Some(Recipient::parse(line).unwrap())
         })
         .await;
-        let world = Self {
+        Self {
             client,
             namespace,
             recipient,
-        };
-        (world, process)
+        }
     }
 
     fn again(&self) -> Process {

@@ -19,6 +19,7 @@ mod states;
 mod takeover;
 mod timers;
 mod tools;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

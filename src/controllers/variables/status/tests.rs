@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::api::variables::AcceptedSet;
+use crate::secrets::binding::Audience;
 use crate::secrets::error::SetError;
 use crate::secrets::identity::Identity;
 
@@ -23,6 +24,7 @@ fn accepted(applies_to: Option<AppliesTo>) -> Outcome {
             ..AcceptedSet::default()
         },
         serial: Some(7),
+        audience: Audience::default(),
         by: Identity::generate().fingerprint().clone(),
         variables: 1,
         files: 2,
@@ -65,7 +67,7 @@ fn a_set_that_may_be_used_says_how_much_it_has_and_for_whom() {
         (Some(owner), "Workspaces of alice@example.com"),
         (Some(namespace), "all Workspaces of the namespace"),
     ] {
-        let status = of(&set, &accepted(applies_to), at(100));
+        let status = of(&set, &accepted(applies_to), None, at(100));
         let message = format!("1 variable and 2 files, for {whom}");
         assert_eq!(
             told(&status),
@@ -82,12 +84,12 @@ fn a_set_that_may_be_used_says_how_much_it_has_and_for_whom() {
 #[test]
 fn a_refusal_keeps_what_was_accepted_and_says_that_it_stays_in_use() {
     let mut set = mk_set();
-    let good = of(&set, &accepted(None), at(100));
+    let good = of(&set, &accepted(None), None, at(100));
     let refused = || Outcome::Refused(SetError::BindingMissing);
-    let first = of(&set, &refused(), at(200));
+    let first = of(&set, &refused(), None, at(200));
     assert!(first.accepted.is_none() && !first.conditions[0].message.contains("stays in use"));
     set.status = Some(good.clone());
-    let status = of(&set, &refused(), at(200));
+    let status = of(&set, &refused(), None, at(200));
     let [ready, stalled] = told(&status)[..] else {
         panic!("{status:?}");
     };
@@ -109,14 +111,19 @@ fn a_refusal_keeps_what_was_accepted_and_says_that_it_stays_in_use() {
     );
     // Nothing moves while nothing changes.
     set.status = Some(status.clone());
-    assert_eq!(of(&set, &refused(), at(300)), status);
+    assert_eq!(of(&set, &refused(), None, at(300)), status);
     assert_eq!(ready_reason(Some(&status)), Some("BindingMissing"));
 }
 
 #[test]
 fn without_identities_a_set_says_so() {
     let why = "Secret workstead-identities is gone: restore it".to_owned();
-    let status = of(&mk_set(), &Outcome::NoIdentities(why.clone()), at(100));
+    let status = of(
+        &mk_set(),
+        &Outcome::NoIdentities(why.clone()),
+        None,
+        at(100),
+    );
     let told = told(&status);
     assert_eq!(told[0], ("Ready", "False", "IdentitiesMissing", &*why, 100));
     assert_eq!(told[1].0, "Stalled");
