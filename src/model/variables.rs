@@ -12,6 +12,9 @@ pub use crate::model::identity::VariableName;
 /// The longest path of a file, in bytes.
 const LONGEST_PATH: usize = 512;
 
+/// The longest name of a file or folder, in bytes: Linux allows no longer one.
+const LONGEST_PART: usize = 255;
+
 /// The path of a file: relative, below the folder of files or, with `~/`, below the home folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
@@ -58,9 +61,16 @@ impl FilePath {
             return Err("the path of a file has no control characters and no '\\'");
         }
         let below = text.strip_prefix("~/").unwrap_or(text);
-        let is_plain = |part: &str| !part.is_empty() && part != "." && part != ".." && part != "~";
+        let is_plain = |part: &str| !part.is_empty() && part != "." && part != "~";
         if !below.split('/').all(is_plain) {
-            return Err("a part of the path of a file is empty, '.', '..' or '~'");
+            return Err("a part of the path of a file is empty, '.' or '~'");
+        }
+        // Kubernetes keeps such names of a volume for itself.
+        if below.split('/').any(|part| part.starts_with("..")) {
+            return Err("a part of the path of a file begins with '..'");
+        }
+        if below.split('/').any(|part| part.len() > LONGEST_PART) {
+            return Err("a part of the path of a file is at most 255 bytes long");
         }
         Ok(Self(text.to_owned()))
     }
@@ -129,9 +139,15 @@ mod tests {
             "~/~/a",
             "a\nb",
             "a\\b",
+            "..data",
+            "a/..b",
+            "~/..b",
         ] {
             assert!(FilePath::parse(bad).is_err(), "{bad}");
         }
-        assert!(FilePath::parse(&"a".repeat(LONGEST_PATH + 1)).is_err());
+        assert!(FilePath::parse(&"a/".repeat(LONGEST_PATH)).is_err());
+        let part = "a".repeat(LONGEST_PART);
+        assert!(FilePath::parse(&format!("{part}/{part}")).is_ok());
+        assert!(FilePath::parse(&format!("b/{part}a")).is_err());
     }
 }
