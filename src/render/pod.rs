@@ -164,6 +164,14 @@ fn environment(workspace: &ValidatedWorkspace) -> Vec<EnvVar> {
         workstead_link::PLAN_VARIABLE,
         &workspace.inside.plan,
     ));
+    if let Some(pin) = &workspace.variables.pin {
+        let secret = pin
+            .env
+            .keys()
+            .filter(|name| !workspace.env.contains_key(*name));
+        let names: Vec<&str> = secret.map(VariableName::as_str).collect();
+        list.push(variable(workstead_link::SECRETS_VARIABLE, &names.join(",")));
+    }
     list.push(variable("WORKSTEAD_WORKSPACE", identity.name.as_str()));
     list.extend(users.into_values());
     list

@@ -10,7 +10,7 @@ mod report;
 
 pub use plan::{
     Author, Command, Credential, Editor, Libc, Needs, Network, PLAN_LIMIT, PLAN_VARIABLE,
-    PLAN_VERSION, Plan, Project,
+    PLAN_VERSION, Plan, Project, SECRETS_VARIABLE,
 };
 pub use report::{
     Cause, Idle, LINE_LIMIT, REPORT_VERSION, Report, Request, Step, StepFailure, StepKind,

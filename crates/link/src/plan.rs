@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 /// The environment variable of the main container that holds a [`Plan`]. Its children do not see it.
 pub const PLAN_VARIABLE: &str = "WORKSTEAD_PLAN";
 
+/// The environment variable of the main container that names those whose values are secret, with commas between them. It goes
+/// where [`PLAN_VARIABLE`] goes.
+pub const SECRETS_VARIABLE: &str = "WORKSTEAD_SECRETS";
+
 /// How long the plan may be. The kernel takes no single variable of more than 128 KiB.
 pub const PLAN_LIMIT: usize = 96 * 1024;
 

@@ -1,11 +1,16 @@
 //! The last lines of an output, and nothing secret in them.
 
 use std::collections::VecDeque;
+use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, ErrorKind};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
-use workstead_link::{TAIL_BYTES, TAIL_LINES};
+use workstead_link::{CREDENTIALS_PATH, FILES_PATH, SECRETS_VARIABLE, TAIL_BYTES, TAIL_LINES};
+
+use crate::places::Places;
 
 /// How much of a line is read; the rest of it is passed over.
 const LINE_READ: usize = 8 * 1024;
@@ -19,7 +24,7 @@ const HIDDEN: &str = "***";
 /// Parts that are shorter are no secrets, and hiding them would garble every line.
 const SHORTEST: usize = 4;
 
-/// Takes the values of all credential files out of a text. It holds them, so it can't be printed.
+/// Takes secret values out of a text. It holds them, so it can't be printed.
 #[derive(Default)]
 pub struct Redactor {
     /// The longest first: one may contain another.
@@ -27,24 +32,42 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Reads the files of all Secrets in a folder of Secrets.
-    pub fn read(folder: &Path) -> Self {
+    /// For whatever a workspace was given: the files of Git credentials, the files of sealed sets, and the variables that
+    /// [`SECRETS_VARIABLE`] names.
+    pub fn of_workspace(places: &Places) -> Self {
+        let names = env::var_os(SECRETS_VARIABLE);
+        Self::of(places, names.as_deref().and_then(OsStr::to_str))
+    }
+
+    fn of(places: &Places, variables: Option<&str>) -> Self {
         let mut secrets = Vec::new();
-        for secret in fs::read_dir(folder).into_iter().flatten().flatten() {
-            for file in fs::read_dir(secret.path()).into_iter().flatten().flatten() {
-                let name = file.file_name();
-                let name = name.to_string_lossy();
-                // What is public, and the kubelet's folders of older versions.
-                if matches!(name.as_ref(), "known_hosts" | "ca.crt") || name.starts_with("..") {
-                    continue;
+        // A user's name is often a word such as "git", unless it is a token.
+        let shortest = |name: &str| if name == "username" { 12 } else { SHORTEST };
+        for secret in entries(&places.at(CREDENTIALS_PATH)) {
+            for (name, path) in entries(&secret.1) {
+                // What is public.
+                if !matches!(name.as_str(), "known_hosts" | "ca.crt") {
+                    add(&mut secrets, &read(&path), shortest(&name));
                 }
-                // A user's name is often a word such as "git", unless it is a token.
-                let shortest = if name == "username" { 12 } else { SHORTEST };
-                let value = fs::read(file.path()).unwrap_or_default();
-                let value = String::from_utf8_lossy(&value);
-                let lines = value.lines().map(str::trim);
-                secrets.extend(lines.filter(|l| l.len() >= shortest).map(str::to_owned));
             }
+        }
+        let mut open = vec![places.at(FILES_PATH)];
+        while let Some(folder) = open.pop() {
+            for (_, path) in entries(&folder) {
+                if path.is_dir() {
+                    open.push(path);
+                } else {
+                    add(&mut secrets, &read(&path), SHORTEST);
+                }
+            }
+        }
+        for name in variables.into_iter().flat_map(|names| names.split(',')) {
+            // An empty name is none, and the system would panic at it.
+            if name.is_empty() {
+                continue;
+            }
+            let value = env::var_os(name).unwrap_or_default();
+            add(&mut secrets, value.as_bytes(), SHORTEST);
         }
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.dedup();
@@ -58,6 +81,30 @@ impl Redactor {
             .filter(|secret| text.contains(secret.as_str()))
             .fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
     }
+}
+
+/// What lies in a volume's folder, without the kubelet's folders of older versions.
+fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            (name, entry.path())
+        })
+        .filter(|(name, _)| !name.starts_with(".."))
+        .collect()
+}
+
+/// What can't be read can't be printed by a program of the same user either.
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_default()
+}
+
+/// Adds each line of a value: output is looked at line by line.
+fn add(secrets: &mut Vec<String>, value: &[u8], shortest: usize) {
+    let value = String::from_utf8_lossy(value);
+    let lines = value.lines().map(str::trim);
+    secrets.extend(lines.filter(|l| l.len() >= shortest).map(str::to_owned));
 }
 
 /// The last lines of an output.
@@ -155,6 +202,8 @@ pub fn each_line(mut reader: impl BufRead, redactor: &Redactor, mut line: impl F
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     fn lines(text: &[u8], redactor: &Redactor) -> Vec<(String, End)> {
@@ -191,8 +240,12 @@ mod tests {
     #[test]
     fn a_secret_is_hidden_wherever_it_stands_even_where_the_line_is_cut() {
         let folder = tempfile::tempdir().unwrap();
-        let secret = folder.path().join("team");
-        fs::create_dir(&secret).unwrap();
+        let places = Places {
+            root: folder.path().to_owned(),
+            ..Places::default()
+        };
+        let secret = places.credential("team");
+        fs::create_dir_all(&secret).unwrap();
         for (key, value) in [
             ("password", "canary-one\n"),
             ("bearerToken", "canary-one-and-more"),
@@ -202,7 +255,18 @@ mod tests {
         ] {
             fs::write(secret.join(key), value).unwrap();
         }
-        let redactor = Redactor::read(folder.path());
+        // As the kubelet makes it: a link for each first part.
+        let version = places.at(FILES_PATH).join("..2026");
+        fs::create_dir_all(version.join("~/.ssh")).unwrap();
+        fs::write(version.join("~/.ssh/id"), "sealed-line-1\nsealed-line-2").unwrap();
+        symlink("..2026", places.at(FILES_PATH).join("..data")).unwrap();
+        symlink("..data/~", places.at(FILES_PATH).join("~")).unwrap();
+        let redactor = Redactor::of(&places, Some("PATH,,NO_SUCH_VARIABLE"));
+        let path = env::var_os("PATH").unwrap().into_string().unwrap();
+        assert_eq!(
+            redactor.clean(&format!("sealed-line-2 of sealed-line-1 and {path}.")),
+            "*** of *** and ***."
+        );
         assert_eq!(
             redactor.clean("git canary-one, canary-one-and-more c2VjcmV0 ssh-ed25519"),
             "git ***, *** *** ssh-ed25519"

@@ -320,7 +320,7 @@ fn git(context: &Context, folder: &Path, arguments: &[&str]) -> Result<(), Faile
     let mut command = Command::new(&program);
     command.args(arguments).current_dir(folder);
     context.environment.apply_unattended(&mut command);
-    let redactor = Redactor::read(&context.places.at(workstead_link::CREDENTIALS_PATH));
+    let redactor = Redactor::of_workspace(&context.places);
     let failed = |error: io::Error| Failed {
         verdict: git_error::OWN,
         message: format!("Git can't be started ({}): {error}", program.display()),

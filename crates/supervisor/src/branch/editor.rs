@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use workstead_link::{CREDENTIALS_PATH, Cause, EDITOR_PORT, Editor, StepFailure};
+use workstead_link::{Cause, EDITOR_PORT, Editor, StepFailure};
 
 use super::{Context, needs};
 use crate::clock::Clock;
@@ -74,7 +74,7 @@ fn live(
     is_failed: bool,
 ) -> io::Result<StepFailure> {
     let mut command = command(context, editor)?;
-    let redactor = Redactor::read(&context.places.at(CREDENTIALS_PATH));
+    let redactor = Redactor::of_workspace(&context.places);
     let output = Output::of(&mut command, Some(&editor.name), redactor, context.clock)?;
     let running = context.family.start(command)?;
     // One that died too often stays failed until it answers.

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use workstead_link::{PLAN_VARIABLE, Plan, RUN_PATH, SSH_PATH};
+use workstead_link::{PLAN_VARIABLE, Plan, RUN_PATH, SECRETS_VARIABLE, SSH_PATH};
 
 use crate::credentials::{Way, name_of, serves};
 use crate::places::Places;
@@ -51,6 +51,7 @@ impl Environment {
     /// For whatever runs in the workspace.
     pub fn apply(&self, command: &mut Command) {
         command.env_remove(PLAN_VARIABLE);
+        command.env_remove(SECRETS_VARIABLE);
         command.envs(self.set.iter().map(|(name, value)| (name, value)));
     }
 

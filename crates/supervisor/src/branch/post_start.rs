@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use workstead_link::{CREDENTIALS_PATH, Cause, StepFailure};
+use workstead_link::{Cause, StepFailure};
 
 use super::Context;
 use crate::outcome;
@@ -46,7 +46,7 @@ fn attempt(context: &Context, command: &workstead_link::Command) -> Result<(), S
     let mut shell = Command::new(SHELL);
     shell.arg("-c").arg(&command.run).current_dir(&folder);
     context.environment.apply(&mut shell);
-    let redactor = Redactor::read(&context.places.at(CREDENTIALS_PATH));
+    let redactor = Redactor::of_workspace(&context.places);
     let no_start = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => failure(
             "can't be started: this image has no /bin/sh".to_owned(),

@@ -12,4 +12,5 @@ mod cloned;
 mod commands;
 mod editors;
 mod git_server;
+mod sealed;
 mod world;

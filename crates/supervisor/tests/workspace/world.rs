@@ -131,6 +131,17 @@ impl World {
         }
     }
 
+    /// Files of sealed sets, as the kubelet mounts them: entries are links into a folder that is named by time.
+    pub fn sealed(&self, files: &[(&str, &str)]) {
+        let mount = self.at("run/workstead/files");
+        for (path, value) in files {
+            self.write(&format!("run/workstead/files/..2026/{path}"), value);
+            let first = path.split('/').next().unwrap();
+            let _ = symlink(format!("..data/{first}"), mount.join(first));
+        }
+        symlink("..2026", mount.join("..data")).unwrap();
+    }
+
     pub fn start(&self, command: &[&str]) -> Supervisor {
         let plan = serde_json::to_string(&self.plan).unwrap();
         self.start_with(Some(&plan), command)
