@@ -22,3 +22,4 @@ mod resilience;
 mod rights;
 mod takeover;
 mod tools;
+mod variables;

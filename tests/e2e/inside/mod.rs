@@ -110,7 +110,7 @@ impl<'a> Room<'a> {
     }
 
     /// Waits until a workspace runs, is not ready, and says why for good.
-    async fn until_failed(&self, name: &str, cause: Cause) -> Failure {
+    pub(crate) async fn until_failed(&self, name: &str, cause: Cause) -> Failure {
         let failed = |w: &Workspace| {
             let failure = status(w).failure.as_ref();
             runs(w)
@@ -124,7 +124,7 @@ impl<'a> Room<'a> {
     }
 
     /// Runs a command in a workspace.
-    fn run(&self, name: &str, command: &[&str], input: &str) -> Outcome {
+    pub(crate) fn run(&self, name: &str, command: &[&str], input: &str) -> Outcome {
         let deployment = format!("deployment/{name}");
         let exec = ["exec", "-i", "-n", &self.namespace, &deployment, "--"];
         self.cluster
@@ -137,7 +137,7 @@ impl<'a> Room<'a> {
     }
 
     /// Stops, starts or restarts a workspace as a person does.
-    fn verb(&self, verb: &str, name: &str) {
+    pub(crate) fn verb(&self, verb: &str, name: &str) {
         let command = [verb, name, "-n", &self.namespace, "--wait"];
         self.cluster.workstead(&command).success();
     }
@@ -157,6 +157,6 @@ pub(crate) fn project(name: &str, url: &str) -> Value {
     json!({"name": name, "git": {"url": url}})
 }
 
-fn command(name: &str, run: &str) -> Value {
+pub(crate) fn command(name: &str, run: &str) -> Value {
     json!({"name": name, "run": run})
 }
