@@ -18,6 +18,7 @@ mod identity;
 mod list;
 mod logs;
 mod managed;
+mod memory;
 mod open;
 mod output;
 mod plan;
@@ -89,6 +90,9 @@ impl CommandLine {
     /// Runs it to its end.
     pub fn run(self) -> ExitCode {
         let mut screen = Screen::standard();
+        if holds_secrets(&self.cli.command) {
+            memory::keep_from_dumps();
+        }
         let outcome = match self.cli.command {
             Command::Controller(arguments) => block_on(controller::run(*arguments)),
             Command::Proxy(arguments) => block_on(proxy::run(*arguments)),
@@ -114,6 +118,14 @@ impl CommandLine {
             Err(error) => report(&error),
         }
     }
+}
+
+/// Whether values of sealed sets, or keys, come into the memory of a command.
+fn holds_secrets(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Controller(_) | Command::Proxy(_) | Command::Seal(_) | Command::Identity(_)
+    )
 }
 
 /// Shows an error on standard error and gives the exit code that belongs to it.

@@ -114,7 +114,7 @@ async fn a_set_that_is_deleted_takes_nothing_from_those_who_have_it_and_nothing_
     }
     // The container alone begins anew, too.
     let before = desk.life("api").await;
-    room.run("api", &["sh", "-c", "kill -KILL -1; kill -TERM 1"], "");
+    room.run("api", &["sh", "-c", "kill -TERM 1"], "");
     let again = within(COLLECTED, || async {
         let life = desk.life("api").await;
         (life.1 > before.1).then_some(life)
