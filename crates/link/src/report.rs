@@ -153,6 +153,8 @@ pub enum Cause {
     NetworkNotReady,
     /// Files that the plan counts on are missing.
     FilesMissing,
+    /// Files of sealed sets have no link in HOME.
+    FilesNotLinked,
     /// The Git server wants other credentials, or two Secrets fit its host.
     CloneAuth,
     /// There is no such branch, tag, commit, folder or repository.

@@ -53,6 +53,8 @@ fn meaning(told: Told) -> Option<(Cause, Blame)> {
         Told::EditorIncompatible => (Cause::EditorIncompatible, Blame::User),
         // The files come from Secrets that the pod names.
         Told::FilesMissing => (Cause::ConfigInvalid, Blame::Platform),
+        // Something of the person's own is where a set wants its file.
+        Told::FilesNotLinked => (Cause::ConfigInvalid, Blame::User),
         Told::NetworkNotReady | Told::Other => return None,
     })
 }
@@ -206,6 +208,7 @@ mod tests {
     #[case(Told::EditorNotReady, Cause::EditorNotReady, Blame::User)]
     #[case(Told::EditorIncompatible, Cause::EditorIncompatible, Blame::User)]
     #[case(Told::FilesMissing, Cause::ConfigInvalid, Blame::Platform)]
+    #[case(Told::FilesNotLinked, Cause::ConfigInvalid, Blame::User)]
     fn a_failed_step_has_cause_and_blame(
         #[case] told: Told,
         #[case] cause: Cause,

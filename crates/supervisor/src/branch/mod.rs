@@ -8,6 +8,7 @@ mod editor;
 mod environment;
 mod files;
 mod git_error;
+mod home;
 mod needs;
 mod post_start;
 mod reporter;
@@ -146,8 +147,11 @@ fn take_steps(context: &Context, flaw: Option<&str>, cloned: &Sender<Event>) {
         // Nothing that the user wrote may run without the network that the class asks for.
         return;
     }
-    files::check(context, at(StepKind::Files), flaw);
+    let rest = files::check(context, at(StepKind::Files), flaw);
     clone_all(context, at(StepKind::Clone));
+    if let Some(rest) = rest {
+        files::finish(context, at(StepKind::Files), &rest);
+    }
     send(cloned, Event::Cloned);
     thread::scope(|scope| {
         if let Some(editor) = &context.plan.editor {
