@@ -1,6 +1,7 @@
 //! Names of variables and paths of files, as a set may write them, and what a start takes of sets.
 
 pub mod pin;
+pub mod references;
 
 use std::fmt;
 

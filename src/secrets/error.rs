@@ -111,7 +111,7 @@ fn of(key: Option<&str>) -> String {
 }
 
 /// A code and its reason.
-type Entry = (&'static str, &'static str);
+pub type Entry = (&'static str, &'static str);
 
 const BINDING_MISMATCH: Entry = ("WV100", "BindingMismatch");
 const BINDING_MISSING: Entry = ("WV101", "BindingMissing");
@@ -119,8 +119,10 @@ const REPLAYED: Entry = ("WV102", "ReplayedVariables");
 const INTEGRITY_FAILED: Entry = ("WV103", "IntegrityFailed");
 const NO_MATCHING_IDENTITY: Entry = ("WV104", "NoMatchingIdentity");
 const UNSUPPORTED_FORMAT: Entry = ("WV105", "UnsupportedFormat");
-const LIMIT_EXCEEDED: Entry = ("WV106", "LimitExceeded");
-const INVALID_CONTENT: Entry = ("WV107", "InvalidContent");
+/// Too much of something.
+pub const LIMIT_EXCEEDED: Entry = ("WV106", "LimitExceeded");
+/// Something that is wrong by itself.
+pub const INVALID_CONTENT: Entry = ("WV107", "InvalidContent");
 
 impl SetError {
     /// All codes with their reasons.

@@ -20,7 +20,7 @@ use crate::controllers::apply::Writer;
 use crate::controllers::cache::{Cache, Cached, Key};
 use crate::controllers::workspace::activity::{self, Attention};
 use crate::controllers::workspace::hints::{About, Hints};
-use crate::model::names::{GIT_CREDENTIALS, USE_LABEL, WORKSPACE_MANAGER};
+use crate::model::names::{GIT_CREDENTIALS, USE_LABEL, VARIABLES, WORKSPACE_MANAGER};
 
 /// A writer, with its cache, of each kind of child.
 pub struct Children {
@@ -46,6 +46,8 @@ pub struct Children {
     pub keys: Arc<Cache<PartialObjectMeta<Secret>>>,
     /// Secrets with Git credentials, in the same way. They are other people's.
     pub credentials: Arc<Cache<PartialObjectMeta<Secret>>>,
+    /// Secrets whose values Workspaces may take, in the same way.
+    pub referable: Arc<Cache<PartialObjectMeta<Secret>>>,
     /// ReplicaSets: looked at only.
     pub replica_sets: Arc<Cache<ReplicaSet>>,
     /// What others say about pods and volumes. Nothing waits for it.
@@ -74,6 +76,7 @@ impl Children {
             pods,
             keys: Arc::default(),
             credentials: Arc::default(),
+            referable: Arc::default(),
             replica_sets: Arc::default(),
             hints: Arc::new(hints),
         }
@@ -110,6 +113,13 @@ impl Children {
         all
     }
 
+    /// Watches Secrets whose values Workspaces may take, and yields those that changed, came or went.
+    pub fn watch_referable(&self, shared: &Shared) -> impl Stream<Item = Key> + Send + 'static {
+        let labels = format!("{USE_LABEL}={VARIABLES}");
+        let config = watcher::Config::default().labels(&labels);
+        secrets(shared, &self.referable, config).map(|secret| Key::of(&*secret))
+    }
+
     /// The kinds of children whose first list is not there yet.
     pub fn unseen_kinds(&self) -> Vec<&'static str> {
         let mut unseen = Vec::new();
@@ -129,7 +139,7 @@ impl Children {
         check("ReplicaSet", self.replica_sets.is_ready());
         check(
             "Secret",
-            self.keys.is_ready() && self.credentials.is_ready(),
+            self.keys.is_ready() && self.credentials.is_ready() && self.referable.is_ready(),
         );
         unseen
     }
@@ -147,6 +157,7 @@ impl Children {
         self.replica_sets.wait_until_ready().await;
         self.keys.wait_until_ready().await;
         self.credentials.wait_until_ready().await;
+        self.referable.wait_until_ready().await;
     }
 }
 

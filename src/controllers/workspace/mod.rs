@@ -18,6 +18,7 @@ mod nodes;
 mod observe;
 mod plan;
 mod reconcile;
+pub mod references;
 pub mod renderer;
 mod status;
 mod terminate;
@@ -131,10 +132,13 @@ pub async fn run(
         }
     });
     let classes = context.watched.classes(&shared, store.clone());
+    let referable = context.children.watch_referable(&shared);
+    let referrers = references::wakes(referable, store.clone());
     let running = Controller::for_stream(workspaces, store.clone())
         .with_config(controller::Config::default().concurrency(shared.config.concurrency))
         .reconcile_on(context.children.watch(&shared))
         .reconcile_on(classes)
+        .reconcile_on(referrers)
         .reconcile_on(context.watched.freed())
         .reconcile_on(context.watched.host_moves())
         .reconcile_on(context.watched.set_moves(store.clone()))

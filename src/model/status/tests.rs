@@ -2,6 +2,7 @@ mod host;
 mod properties;
 mod skew;
 mod timers;
+mod variables;
 
 use rstest::rstest;
 use serde_json::json;
@@ -45,6 +46,7 @@ struct Pass {
     told: Told,
     answer: Answer,
     conflict: Option<Conflict>,
+    variables: VariablesFound,
 }
 
 impl Pass {
@@ -71,6 +73,7 @@ impl Pass {
                 capacity: Some("10Gi".into()),
                 ..Default::default()
             }),
+            variables: VariablesFound::default(),
         }
     }
 
@@ -119,6 +122,7 @@ impl Pass {
             activity: None,
             public_key: Some("00"),
             pinned: self.pinned.as_ref(),
+            variables: &self.variables,
             pending: &[],
             notices: &[],
             all_applied: !self.hidden_error,

@@ -288,3 +288,58 @@ proptest! {
         prop_assert_eq!(list(&pod["volumes"]), list(&pod["containers"][0]["volumeMounts"]));
     }
 }
+
+#[test]
+fn variables_of_sealed_sets_come_from_their_secret_and_files_from_a_volume() {
+    use crate::model::variables::pin::{Asked, PinnedFile, Source, VariablesLevel, VariablesPin};
+    use crate::model::variables::{FilePath, VariableName};
+
+    let workspace = workspace_with(json!({"env": [{"name": "B", "value": "plain"}]}));
+    let mut workspace = validated(&workspace, &valid_class(json!({})));
+    let names = ["A", "B", "HOME"].map(|name| (VariableName::new(name).unwrap(), 0));
+    workspace.variables.pin = Some(VariablesPin {
+        secret: "api-vars-01234567".to_owned(),
+        digest: "0123456789".to_owned(),
+        sources: vec![Source {
+            level: VariablesLevel::Workspace,
+            name: "own".to_owned(),
+            digest: "d".to_owned(),
+        }],
+        env: names.into(),
+        files: vec![PinnedFile {
+            path: FilePath::parse("~/.netrc").unwrap(),
+            key: "file-0000".to_owned(),
+            mode: 0o400,
+            source: 0,
+        }],
+        asked: Asked::default(),
+    });
+    let template = render(&workspace, 1).template().clone();
+    let pod = serde_json::to_value(template.spec.unwrap()).unwrap();
+    let main = &pod["containers"][0];
+    let env = main["env"].as_array().unwrap();
+    let of = |name: &str| {
+        let found: Vec<_> = env.iter().filter(|one| one["name"] == name).collect();
+        assert_eq!(found.len(), 1, "{name}");
+        found[0].clone()
+    };
+    let sealed = |name: &str| {
+        json!({"name": name, "valueFrom": {"secretKeyRef": {"name": "api-vars-01234567", "key": name}}})
+    };
+    assert_eq!(of("A"), sealed("A"));
+    assert_eq!(of("B"), json!({"name": "B", "value": "plain"}));
+    assert_eq!(of("HOME"), sealed("HOME"));
+    let volumes = pod["volumes"].as_array().unwrap();
+    let files = volumes.iter().find(|one| one["name"] == "files").unwrap();
+    assert_eq!(
+        files["secret"],
+        json!({
+            "secretName": "api-vars-01234567", "defaultMode": 0o440,
+            "items": [{"key": "file-0000", "path": "~/.netrc", "mode": 0o400}],
+        })
+    );
+    let mounts = main["volumeMounts"].as_array().unwrap();
+    let mount = mounts.iter().find(|one| one["name"] == "files").unwrap();
+    let expected = json!({"name": "files", "mountPath": "/run/workstead/files", "readOnly": true});
+    assert_eq!(mount, &expected);
+}

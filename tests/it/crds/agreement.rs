@@ -36,7 +36,11 @@ fn full(kind: &str) -> Value {
                 "protocol": "Http",
                 "publicWake": true,
             }],
-            "env": [{"name": "RUST_LOG", "value": "debug"}],
+            "env": [
+                {"name": "RUST_LOG", "value": "debug"},
+                {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "vault", "key": "token"}}},
+            ],
+            "variables": [{"name": "alice-api"}],
             "timeouts": {
                 "startup": "5m", "stopping": "1m", "idle": "30m", "maxActive": "36h", "maxStopped": "744h",
                 "maxLifetime": "8760h", "keepAlive": ["cargo"],
@@ -97,6 +101,7 @@ fn full(kind: &str) -> Value {
             }],
             "tools": {"delivery": "Auto", "image": "registry.example.com/workstead:1"},
             "gitIdentity": {"nameFrom": "LocalPart", "emailDomain": "example.com"},
+            "variables": {"refreshAtStart": true},
             "imagePullSecrets": [{"name": "registry"}],
             "childMetadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}},
         }),

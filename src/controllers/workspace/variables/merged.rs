@@ -99,13 +99,12 @@ fn origins(pin: &VariablesPin) -> Option<String> {
     (text.len() <= LONGEST_ORIGINS).then_some(text)
 }
 
-/// What differs between what a workspace has and what is newest, by name. `had` is the Secret of the pin.
-pub fn differences(
+/// What differs between what a workspace has and what is newest, by name. `entry` reads the Secret of the pin.
+pub fn differences<'a>(
     pin: Option<&VariablesPin>,
-    had: &Secret,
-    newest: &Merged,
+    entry: impl Fn(&str) -> Option<&'a [u8]>,
+    newest: &'a Merged,
 ) -> Vec<OutdatedVariable> {
-    let entry = |key: &str| had.data.as_ref()?.get(key).map(|bytes| bytes.0.as_slice());
     let mut before: BTreeMap<String, (Option<&[u8]>, u16)> = BTreeMap::new();
     if let Some(pin) = pin {
         let env = pin.env.keys();
@@ -135,3 +134,6 @@ pub fn differences(
     differences.extend(gone);
     differences
 }
+
+#[cfg(test)]
+mod tests;

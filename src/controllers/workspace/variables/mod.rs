@@ -17,12 +17,18 @@ use crate::api::environment::OutdatedVariable;
 use crate::api::shared::Blame;
 use crate::api::workspace::{Cause, DesiredState, Failure};
 use crate::controllers::apply::ApplyError;
+use crate::controllers::cache::Key;
 use crate::controllers::workspace::Context;
 use crate::controllers::workspace::dereference::Dereferenced;
 use crate::controllers::workspace::observe::Seen;
+use crate::controllers::workspace::references::{Brought, take};
 use crate::model::revision::{PinInputs, Pinned};
 use crate::model::status::{Compared, Problem, VariablesFound};
-use crate::model::variables::pin::{self, Asked, Renewal, Source, VariablesPin, digest_of};
+use crate::model::variables::VariableName;
+use crate::model::variables::pin::{
+    self, Asked, Renewal, Source, VariablesLevel, VariablesPin, digest_of,
+};
+use crate::model::variables::references::{self, SecretFacts};
 use crate::model::workspace::{ENVIRONMENT_BYTES, Identity, TakenVariables, ValidatedWorkspace};
 use crate::secrets::merge::{Merged, Origin};
 
@@ -182,7 +188,7 @@ impl Look<'_> {
                 )));
             }
         };
-        let references = match secrets::references(self.context, self.seen, &self.asked) {
+        let references = match self.references().await? {
             Ok(references) => references,
             Err(why) => return Ok(Err(why)),
         };
@@ -287,18 +293,69 @@ impl Look<'_> {
             Ok(merged) => merged,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let read = secrets::read(self.context, self.seen, &self.asked, &newest.references).await?;
-        let values = match read {
-            Ok(values) => values,
-            Err(why) => return Ok(Err(why)),
-        };
-        for (name, value, source) in values {
-            merged.set(name, value, &origin_of(&source).into());
+        for source in &newest.references {
+            let brought = match self.read(source).await? {
+                Ok(brought) => brought,
+                Err(why) => return Ok(Err(why)),
+            };
+            let origin = origin_of(source).into();
+            for (name, value) in brought.values {
+                merged.set(name, value, &origin);
+            }
         }
         if let Err(error) = merged.check() {
             return Ok(Err(error.to_string()));
         }
         Ok(self.fits(&merged).map(|()| merged))
+    }
+
+    /// The Secrets that it names, as they are now, or why one of them may not be used.
+    async fn references(&self) -> Result<Result<Vec<Source>, String>, ApplyError> {
+        let mut sources = Vec::new();
+        if self.asked.references.is_empty() {
+            return Ok(Ok(sources));
+        }
+        let check = self.context.owners.of(&self.seen.workspace);
+        let owner = &self.seen.workspace.spec.owner;
+        for name in self.asked.secrets() {
+            let key = Key::new(&self.seen.key.namespace, name);
+            let found = secrets::referable(self.context, &key).await?;
+            let facts = found
+                .as_deref()
+                .map(|found| SecretFacts::of(&found.metadata));
+            match references::judge(name, facts, owner, &check) {
+                Ok(usable) => sources.push(Source {
+                    level: VariablesLevel::Inline,
+                    name: name.to_owned(),
+                    digest: format!("{}@{}", usable.uid, usable.version),
+                }),
+                Err(refusal) => return Ok(Err(format!("WV109: {refusal}"))),
+            }
+        }
+        Ok(Ok(sources))
+    }
+
+    /// What it takes of a Secret, or why that can't be had.
+    async fn read(&self, source: &Source) -> Result<Result<Brought, String>, ApplyError> {
+        let asked = self.asked.references.iter();
+        let asked = asked
+            .filter(|(_, reference)| reference.name == source.name)
+            // A name that breaks the rules is refused with the spec.
+            .filter_map(|(variable, reference)| {
+                Some((VariableName::new(variable).ok()?, reference.key.clone()))
+            })
+            .collect();
+        let check = self.context.owners.of(&self.seen.workspace);
+        let owner = &self.seen.workspace.spec.owner;
+        let key = Key::new(&self.seen.key.namespace, &source.name);
+        let client = &self.context.shared.client;
+        match take(client, &key, &asked, owner, &check).await {
+            Ok(brought) => Ok(Ok(brought)),
+            Err(error) => match error.entry() {
+                Some((code, _)) => Ok(Err(format!("{code}: {error}"))),
+                None => Err(secrets::unread(key, error)),
+            },
+        }
     }
 
     /// Whether the environment of a process holds all of it.
@@ -356,9 +413,10 @@ impl Look<'_> {
             Some(pin) => {
                 secrets::values(self.context, &self.seen.key.namespace, &pin.secret).await?
             }
-            None => Secret::default(),
+            None => None,
         };
-        Ok(same(merged::differences(pin, &had, merged)))
+        let entry = |key: &str| had.as_ref().and_then(|had| had.entry(key));
+        Ok(same(merged::differences(pin, entry, merged)))
     }
 }
 

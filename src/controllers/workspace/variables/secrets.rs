@@ -1,24 +1,25 @@
 //! The Secrets of variables: those that a Workspace names, and those that hold what it took.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
 use kube::api::{Api, PartialObjectMeta, PostParams};
+use kube::core::Request;
+use kube::{Resource as _, ResourceExt as _};
+use zeroize::Zeroizing;
 
 use crate::api::WorkspaceVariables;
 use crate::controllers::apply::{ApplyError, Ownership, Parent, ownership};
 use crate::controllers::cache::Key;
 use crate::controllers::workspace::Context;
-use crate::controllers::workspace::dereference::Dereferenced;
 use crate::controllers::workspace::observe::Seen;
 use crate::controllers::workspace::plan::Plan;
-use crate::model::identity::VariableName;
+use crate::controllers::workspace::references::{self, Answer, ReferenceError};
 use crate::model::names::{VARIABLES_DIGEST_ANNOTATION, WORKSPACE_MANAGER};
 use crate::model::revision::{Pinned, superseded};
-use crate::model::variables::pin::{Asked, Source, VariablesPin, named_in};
+use crate::model::variables::pin::{VariablesPin, named_in};
 use crate::model::workspace::Identity;
-use crate::secrets::text::SecretText;
 
 const SECRET: &str = "Secret";
 
@@ -82,10 +83,40 @@ pub async fn set_exists(
     Ok(found.is_some())
 }
 
-/// What is in the Secret of a pin.
-pub async fn values(context: &Context, namespace: &str, name: &str) -> Result<Secret, ApplyError> {
-    let found = api(context, namespace).get(name).await;
-    found.map_err(|source| read_error(&Key::new(namespace, name), source))
+/// What is in the Secret of a pin; none, it is gone since.
+pub async fn values(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Answer>, ApplyError> {
+    let key = Key::new(namespace, name);
+    let read = references::read(&context.shared.client, &key).await;
+    read.map_err(|error| unread(key, error))
+}
+
+/// A Secret that could not be read, as a step of a pass says it.
+pub fn unread(key: Key, error: ReferenceError) -> ApplyError {
+    let source = match error {
+        ReferenceError::Api { source, .. } => source,
+        // The error says which Secret, and nothing of what was answered.
+        other => Box::new(kube::Error::Service(Box::new(other))),
+    };
+    ApplyError::Read {
+        kind: SECRET,
+        key,
+        source,
+    }
+}
+
+/// What a Secret says of itself whose values a Workspace may want. One that may not be used is in no cache.
+pub async fn referable(
+    context: &Context,
+    key: &Key,
+) -> Result<Option<Arc<PartialObjectMeta<Secret>>>, ApplyError> {
+    match context.children.referable.get(key) {
+        Some(known) => Ok(Some(known)),
+        None => Ok(metadata(context, key).await?.map(Arc::new)),
+    }
 }
 
 /// Makes the Secret of the pin that is applied, where it is not there. It comes before what names it.
@@ -108,12 +139,8 @@ pub async fn ensure(
     if seen.is_some_and(|seen| is_of(parent, &pin.digest, &seen)) {
         return Ok(());
     }
-    let params = PostParams {
-        field_manager: Some(WORKSPACE_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    match api(context, &key.namespace).create(&params, made).await {
-        Ok(_) => Ok(()),
+    match create(context, &key, made).await {
+        Ok(()) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
             match metadata(context, &key).await? {
                 Some(live) if is_of(parent, &pin.digest, &live) => Ok(()),
@@ -135,6 +162,22 @@ pub async fn ensure(
             source: Box::new(source),
         }),
     }
+}
+
+/// By hand: the client would log an answer that it can't parse, and the answer holds all of it.
+async fn create(context: &Context, key: &Key, made: &Secret) -> Result<(), kube::Error> {
+    let params = PostParams {
+        field_manager: Some(WORKSPACE_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    let body = serde_json::to_vec(made).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(Secret::url_path(&(), Some(&key.namespace)));
+    let request = request
+        .create(&params, body)
+        .map_err(kube::Error::BuildRequest)?;
+    let answer = context.shared.client.request_text(request).await?;
+    drop(Zeroizing::new(answer));
+    Ok(())
 }
 
 /// Deletes the Secrets of starts that are over: those that neither a kept pin nor the Deployment names.
@@ -186,10 +229,7 @@ pub async fn remove(context: &Context, parent: &Parent) -> Result<bool, ApplyErr
     Ok(any)
 }
 
-fn of_workspace(
-    context: &Context,
-    parent: &Parent,
-) -> Vec<std::sync::Arc<PartialObjectMeta<Secret>>> {
+fn of_workspace(context: &Context, parent: &Parent) -> Vec<Arc<PartialObjectMeta<Secret>>> {
     let mut all = context.children.keys.of_workspace(&parent.key);
     all.retain(|secret| {
         secret
@@ -197,27 +237,4 @@ fn of_workspace(
             .contains_key(VARIABLES_DIGEST_ANNOTATION)
     });
     all
-}
-
-/// The Secrets that a Workspace names, as they are now.
-pub fn references(
-    _context: &Context,
-    _seen: &Dereferenced,
-    asked: &Asked,
-) -> Result<Vec<Source>, String> {
-    if asked.references.is_empty() {
-        Ok(Vec::new())
-    } else {
-        Err("TODO".to_owned())
-    }
-}
-
-/// The values that it names in them.
-pub async fn read(
-    _context: &Context,
-    _seen: &Dereferenced,
-    _asked: &Asked,
-    _sources: &[Source],
-) -> Result<Result<Vec<(VariableName, SecretText, Source)>, String>, ApplyError> {
-    Ok(Ok(Vec::new()))
 }

@@ -61,16 +61,19 @@ fn a_start_has_what_the_last_one_had_until_somebody_asks_for_what_is_newest(
 
 #[test]
 fn the_first_start_another_list_and_a_lost_pin_take_what_is_newest() {
+    fn question<'a>(pinned: Option<&'a PinInputs>, asked: &'a Asked) -> Question<'a> {
+        Question {
+            pinned,
+            asked,
+            request: None,
+            handled: None,
+            refresh: false,
+            secret_exists: true,
+        }
+    }
     let one = asked(&["a"]);
+    let nothing = asked(&[]);
     let swapped = asked(&["b", "a"]);
-    let question = |pinned, asked| Question {
-        pinned,
-        asked,
-        request: None,
-        handled: None,
-        refresh: false,
-        secret_exists: true,
-    };
     assert_eq!(renewal(&question(None, &one)), Some(Renewal::First));
     let pinned = inputs(Some(pin(&["a", "b"])));
     let listed = renewal(&question(Some(&pinned), &swapped));
@@ -78,15 +81,13 @@ fn the_first_start_another_list_and_a_lost_pin_take_what_is_newest() {
     // A workspace that started before it listed any.
     let none = inputs(None);
     assert_eq!(renewal(&question(Some(&none), &one)), Some(Renewal::Listed));
-    assert_eq!(renewal(&question(Some(&none), &Asked::default())), None);
+    assert_eq!(renewal(&question(Some(&none), &nothing)), None);
     let lost = PinInputs {
         variables_lost: true,
         ..none
     };
-    assert_eq!(
-        renewal(&question(Some(&lost), &Asked::default())),
-        Some(Renewal::Lost)
-    );
+    let lost = renewal(&question(Some(&lost), &nothing));
+    assert_eq!(lost, Some(Renewal::Lost));
 }
 
 #[test]

@@ -109,6 +109,30 @@ pub fn workspace_rules() -> Vec<Case> {
             json!([{"name": "WORKSTEADY", "value": "1"}]),
             json!([{"name": "WORKSTEAD_NAME", "value": "1"}]),
         ),
+        workspace(
+            "an environment variable has a value or a valueFrom",
+            "/spec/env",
+            json!([{"name": "A", "value": "", "valueFrom": {"secretKeyRef": {"name": "vault", "key": "a"}}}]),
+            json!([{"name": "A", "value": "1", "valueFrom": {"secretKeyRef": {"name": "vault", "key": "a"}}}]),
+        ),
+        workspace(
+            "secretKeyRef.name is the name of a Secret",
+            "/spec/env",
+            json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "my-vault.a", "key": "a"}}}]),
+            json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "My_vault", "key": "a"}}}]),
+        ),
+        workspace(
+            "secretKeyRef.key is an entry of a Secret",
+            "/spec/env",
+            json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "vault", "key": "a_B-1.x"}}}]),
+            json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "vault", "key": "a/b"}}}]),
+        ),
+        workspace(
+            "the name of a WorkspaceVariables is lower-case letters",
+            "/spec/variables",
+            json!([{"name": "alice-api.v2"}]),
+            json!([{"name": "Alice"}]),
+        ),
         Case {
             before: Some(json!("10Gi")),
             ..workspace(

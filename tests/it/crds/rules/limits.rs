@@ -47,6 +47,26 @@ pub fn workspace_limits() -> Vec<Case> {
             json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
         ),
         workspace(
+            ".spec.variables: duplicate entries for key",
+            "/spec/variables",
+            json!([{"name": "a"}, {"name": "b"}]),
+            json!([{"name": "a"}, {"name": "a"}]),
+        ),
+        workspace(
+            "spec.variables",
+            "/spec/variables",
+            json!(
+                (0..32)
+                    .map(|n| json!({"name": format!("s{n}")}))
+                    .collect::<Vec<_>>()
+            ),
+            json!(
+                (0..33)
+                    .map(|n| json!({"name": format!("s{n}")}))
+                    .collect::<Vec<_>>()
+            ),
+        ),
+        workspace(
             "spec.resources.requests.cpu",
             "/spec/resources",
             json!({"requests": {"cpu": 1, "memory": "2Gi"}}),
