@@ -19,13 +19,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{GitSync, Workspace, WorkspaceVariables};
-use crate::controllers::Shared;
 use crate::controllers::cache::{self, Cache, Key};
-use crate::controllers::guard::Sentinel;
+use crate::controllers::context::{Scope, Shared};
+use crate::controllers::guard::{Guarded, Sentinel};
 use crate::controllers::passes::chain;
 use crate::model::owners::policies::{self, EXPECTED, Expected, InForce};
 use crate::model::owners::{self, OwnerCheck, Reach, SyncFacts, Syncs};
 use crate::secrets::binding::Audience;
+use crate::telemetry::{Health, Metrics};
 
 /// How often the policies are looked at.
 const LOOK: Duration = Duration::from_secs(30);
@@ -46,6 +47,7 @@ pub struct OwnerChecks {
     /// Whether the policies were looked at once.
     looked: watch::Sender<bool>,
     bell: watch::Sender<()>,
+    look_every: Duration,
 }
 
 impl Default for OwnerChecks {
@@ -73,7 +75,13 @@ impl LookError {
 impl OwnerChecks {
     /// Nothing seen yet: no owner is checked.
     pub fn new() -> Self {
+        Self::looking_every(LOOK)
+    }
+
+    /// The same, with another time between looks at the policies.
+    pub fn looking_every(look_every: Duration) -> Self {
         Self {
+            look_every,
             syncs: Arc::default(),
             rules: RwLock::default(),
             policies: RwLock::new(Err(
@@ -135,16 +143,35 @@ impl OwnerChecks {
 
     /// Keeps the answers up to date until shutdown.
     pub async fn run(&self, shared: &Shared, shutdown: &CancellationToken) {
+        let (scope, metrics) = (&shared.config.scope, &shared.metrics);
+        self.follow(&shared.client, scope, metrics, &shared.health, shutdown)
+            .await;
+    }
+
+    /// The same, with only what it takes.
+    pub async fn follow(
+        &self,
+        client: &Client,
+        scope: &Scope,
+        metrics: &Arc<Metrics>,
+        health: &Health,
+        shutdown: &CancellationToken,
+    ) {
         tokio::join!(
-            self.follow_policies(shared, shutdown),
-            self.follow_syncs(shared, shutdown),
+            self.follow_policies(client, health, shutdown),
+            self.follow_syncs(scope.api(client), metrics, shutdown),
         );
     }
 
-    async fn follow_policies(&self, shared: &Shared, shutdown: &CancellationToken) {
+    async fn follow_policies(
+        &self,
+        client: &Client,
+        health: &Health,
+        shutdown: &CancellationToken,
+    ) {
         let mut last_answer: Option<Instant> = None;
         loop {
-            let looking = look(&shared.client);
+            let looking = look(client);
             let looked = tokio::select! {
                 looked = looking => looked,
                 () = shutdown.cancelled() => return,
@@ -152,14 +179,14 @@ impl OwnerChecks {
             let pause = match looked {
                 Ok(judged) => {
                     last_answer = Some(Instant::now());
-                    self.set_policies(judged, shared);
-                    LOOK
+                    self.set_policies(judged, health);
+                    self.look_every
                 }
                 Err(error) => {
                     let is_news = error.is_refusal()
                         || last_answer.is_none_or(|answer| answer.elapsed() >= BELIEVED);
                     if is_news {
-                        self.set_policies(Err(unknown(&error)), shared);
+                        self.set_policies(Err(unknown(&error)), health);
                     }
                     TRY_AGAIN
                 }
@@ -171,7 +198,7 @@ impl OwnerChecks {
         }
     }
 
-    fn set_policies(&self, judged: Result<InForce, String>, shared: &Shared) {
+    fn set_policies(&self, judged: Result<InForce, String>, health: &Health) {
         let is_first = !self.looked.send_replace(true);
         let is_news = {
             let mut known = self
@@ -193,19 +220,24 @@ impl OwnerChecks {
             Err(why) => format!("not in force, so variables of owners reach nobody: {why}"),
         };
         tracing::info!(why, "the check of owners");
-        shared.health.set_note(NOTE, why);
+        health.set_note(NOTE, why);
         self.bell.send_replace(());
     }
 
-    async fn follow_syncs(&self, shared: &Shared, shutdown: &CancellationToken) {
+    async fn follow_syncs(
+        &self,
+        api: Api<Guarded<GitSync>>,
+        metrics: &Arc<Metrics>,
+        shutdown: &CancellationToken,
+    ) {
         let mut changed = self
             .syncs
             .stream_guarded(
-                shared.config.scope.api(&shared.client),
+                api,
                 watcher::Config::default(),
                 Arc::new(Sentinel::silent(KIND)),
                 KIND,
-                shared.metrics.clone(),
+                metrics.clone(),
             )
             .boxed();
         // With no GitSync at all, nothing else would say that the list is there.

@@ -7,7 +7,9 @@ use clap::CommandFactory;
 use serde_json::Value;
 use workstead::api::crds;
 use workstead::cli::args::Cli;
+use workstead::model::owners::OWNER_UNCHECKED;
 use workstead::model::sync::Code;
+use workstead::model::variables::references::REFERENCE_REFUSED;
 use workstead::proxy::route::refusal::Refusal;
 use workstead::secrets::error::SetError;
 
@@ -285,7 +287,8 @@ fn drift_every_reason_not_to_be_routed_is_explained() {
 #[test]
 fn drift_every_reason_to_refuse_a_set_is_explained() {
     let page = std::fs::read_to_string(docs().join("tasks/variables-refused.md")).unwrap();
-    for (code, reason) in SetError::CODES {
+    let others = [OWNER_UNCHECKED, REFERENCE_REFUSED];
+    for (code, reason) in SetError::CODES.into_iter().chain(others) {
         assert!(
             page.contains(&format!("\n| `{code}` | `{reason}` | ")),
             "{code}"

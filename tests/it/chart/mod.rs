@@ -1,5 +1,6 @@
 //! The Helm chart: what is generated in it, what it renders, and what its policies refuse on a real API server.
 
+mod owners;
 mod policies;
 mod proxy;
 mod proxy_policy;

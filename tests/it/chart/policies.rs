@@ -203,6 +203,41 @@ async fn only_the_controller_claims_an_object_for_a_gitsync() {
 }
 
 #[tokio::test]
+async fn nobody_but_the_controller_hides_that_an_object_came_from_git() {
+    let plane = installed().await;
+    allow(plane, "erin", "workstead-edit").await;
+    let erin = workspaces(&plane.client_as("erin", &["testers"]));
+    let controller = workspaces(&plane.client_as(CONTROLLER, &[]));
+    let from_git = json!({
+        "labels": {"gitsync.workstead.dev/name": "x", "gitsync.workstead.dev/namespace": "default"},
+        "annotations": {"workstead.dev/origin": "{}"},
+    });
+    let made = workspace("hidden", "alice", from_git);
+    controller
+        .create(&PostParams::default(), &made)
+        .await
+        .unwrap();
+    let parameters = PatchParams::default();
+    let origin = Patch::Merge(json!({"metadata": {"annotations": {"workstead.dev/origin": null}}}));
+    let all = Patch::Merge(json!({"metadata": {"annotations": null, "labels": null}}));
+    for hiding in [&origin, &all] {
+        let refused = eventually("the rights are seen", async || {
+            let error = erin.patch("hidden", &parameters, hiding).await.unwrap_err();
+            let text = error.to_string();
+            text.contains("workstead.dev/origin").then_some(text)
+        })
+        .await;
+        assert!(refused.contains("Leave it as it is"), "{refused}");
+    }
+    let labels = Patch::Merge(json!({"metadata": {"labels": null}}));
+    erin.patch("hidden", &parameters, &labels).await.unwrap();
+    controller
+        .patch("hidden", &parameters, &origin)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_trusted_user_writes_back_a_backup_with_its_labels() {
     let plane = installed().await;
     allow(plane, "restorer", "workstead-edit").await;

@@ -5,7 +5,9 @@ mod identities;
 mod keyring;
 mod lease;
 mod life;
+mod owners;
 mod ready;
+mod references;
 mod rotation;
 pub mod variables;
 
