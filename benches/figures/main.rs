@@ -14,6 +14,7 @@
 
 mod audit;
 mod cluster;
+mod fanout;
 mod inside;
 mod many;
 mod program;
@@ -50,6 +51,7 @@ const IDS: [&str; 21] = [
     "open-sets",
     "noop-sets",
     "restart-sets",
+    "outdated-fanout",
 ];
 
 fn main() {
@@ -117,6 +119,9 @@ fn main() {
     }
     if any(&["noop-sets", "restart-sets"]) {
         take(runtime.block_on(sets::many_sets()));
+    }
+    if any(&["outdated-fanout"]) {
+        take(vec![runtime.block_on(fanout::outdated_fanout())]);
     }
     // The last ones: the many Workspaces that they make and delete keep the machine busy for long.
     if any(&["ready-to-running"]) {

@@ -38,7 +38,7 @@ const ROUNDS: usize = 15;
 /// Sets that a controller has.
 const MANY: usize = 1000;
 const RESTARTS: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// open-sets.
 pub(crate) fn open_sets() -> Figure {
@@ -108,7 +108,7 @@ pub(crate) async fn many_sets() -> Vec<Figure> {
     vec![noop, restart]
 }
 
-async fn recipients(client: &Client, namespace: &str) -> Vec<Recipient> {
+pub(crate) async fn recipients(client: &Client, namespace: &str) -> Vec<Recipient> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let found = within(PATIENCE, || async {
         let map = maps.get_opt(RECIPIENTS_CONFIG_MAP).await.unwrap()?;
@@ -182,7 +182,7 @@ fn opened(metrics: &Metrics) -> u64 {
 }
 
 /// But for the lease, which is renewed whatever there is.
-fn written(metrics: &Metrics) -> u64 {
+pub(crate) fn written(metrics: &Metrics) -> u64 {
     let count = |verb| {
         let outcome = "ok";
         let labels = RequestLabels { verb, outcome };

@@ -113,6 +113,7 @@ fn workstead_validate_has_nothing_to_say_against_any_example() {
         "workspaces",
         "inside",
         "open",
+        "variables",
         "needs-internet",
         "platform/class-team.yaml",
         "platform/class-editors.yaml",

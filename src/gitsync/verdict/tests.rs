@@ -74,7 +74,7 @@ fn a_good_workspace_passes() {
 #[case("storage", json!({"size": 1.5}), "spec.storage.size: must be a whole number or text, is 1.5")]
 #[case("storage", json!({"size": "0"}), "spec.storage.size is more than 0")]
 #[case("args", json!(["x"]), "spec.args needs spec.command")]
-#[case("variables", json!([]), "spec.variables: unknown field")]
+#[case("secrets", json!([]), "spec.secrets: unknown field")]
 #[case("env", json!([{"name": "WORKSTEAD_X"}]), "names that begin with WORKSTEAD_ are reserved")]
 #[case("timeouts", json!({"startup": "soon"}), "spec.timeouts.startup: \"soon\" is no length of time: write for example 30s, 5m or 1h30m")]
 #[case("resources", json!({"requests": {"cpu": -1}}), "spec.resources.requests.cpu: -1 is too small: 0 is the least")]

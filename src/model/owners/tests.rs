@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -8,30 +9,27 @@ use crate::api::gitsync::OwnersRule;
 
 const REPOSITORY: &str = "https://git.example.com/team";
 
-struct Known(Result<BTreeMap<String, std::sync::Arc<SyncFacts>>, String>);
+struct Known(Result<BTreeMap<String, Arc<SyncFacts>>, String>);
 
 impl Syncs for Known {
-    fn find(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<std::sync::Arc<SyncFacts>>, String> {
+    fn find(&self, namespace: &str, name: &str) -> Result<Option<Arc<SyncFacts>>, String> {
         let known = self.0.as_ref().map_err(String::clone)?;
         Ok(known.get(&format!("{namespace}/{name}")).cloned())
     }
 }
 
-/// GitSync `team/sync` with these rules.
-fn known(rules: &[(&str, &[&str])]) -> Known {
-    let owners = rules.iter().map(|(path, owners)| OwnersRule {
-        path: (*path).to_owned(),
-        owners: owners.iter().map(|owner| (*owner).to_owned()).collect(),
+/// GitSync `team/sync` with these rules, such as `teams/a: alice bob; teams: lead`.
+fn known(rules: &str) -> Known {
+    let rules = rules.split(';').filter_map(|rule| rule.split_once(':'));
+    let owners = rules.map(|(path, owners)| OwnersRule {
+        path: path.trim().to_owned(),
+        owners: owners.split_whitespace().map(str::to_owned).collect(),
     });
     let facts = SyncFacts {
         repository: REPOSITORY.to_owned(),
         owners: owners.collect(),
     };
-    let entry = ("team/sync".to_owned(), std::sync::Arc::new(facts));
+    let entry = ("team/sync".to_owned(), Arc::new(facts));
     Known(Ok(BTreeMap::from([entry])))
 }
 
@@ -71,14 +69,11 @@ fn why(workspace: &ObjectMeta, owner: &str, syncs: &Known) -> String {
 
 #[test]
 fn an_owner_is_checked_by_the_policies_where_somebody_made_the_workspace() {
-    assert_eq!(why(&by_hand(), "alice", &known(&[])), "");
+    assert_eq!(why(&by_hand(), "alice", &known("")), "");
     let policies = Err("there is no policy".to_owned());
     let unchecked = OwnerCheck::Unchecked("there is no policy".to_owned());
-    assert_eq!(
-        check(&by_hand(), "alice", &policies, &known(&[])),
-        unchecked
-    );
-    let listed = known(&[("a", &["alice"])]);
+    assert_eq!(check(&by_hand(), "alice", &policies, &known("")), unchecked);
+    let listed = known("a: alice");
     assert_eq!(
         check(&from_git("a/x.yaml"), "alice", &policies, &listed),
         unchecked
@@ -92,29 +87,29 @@ fn an_owner_is_checked_by_the_policies_where_somebody_made_the_workspace() {
 fn a_workspace_has_to_be_younger_than_the_policies(#[case] made: &str, #[case] checked: bool) {
     let mut workspace = by_hand();
     workspace.creation_timestamp = Some(serde_json::from_value(json!(made)).unwrap());
-    let why = why(&workspace, "alice", &known(&[]));
+    let why = why(&workspace, "alice", &known(""));
     assert_eq!(why.is_empty(), checked, "{why}");
     assert_eq!(why.contains("make it anew"), !checked);
     workspace.creation_timestamp = None;
-    assert!(!self::why(&workspace, "alice", &known(&[])).is_empty());
+    assert!(!self::why(&workspace, "alice", &known("")).is_empty());
 }
 
 #[rstest]
-#[case::no_rules_at_all(&[], "teams/a/x.yaml", "alice", "no rule in spec.owners")]
-#[case::no_rule_for_the_file(&[("teams/b", &["alice"])], "teams/a/x.yaml", "alice", "no rule in spec.owners")]
-#[case::listed(&[("teams/a", &["alice", "bob"])], "teams/a/x.yaml", "alice", "")]
-#[case::another_one(&[("teams/a", &["bob"])], "teams/a/x.yaml", "alice", "does not list alice")]
-#[case::to_the_letter(&[("teams/a", &["Alice"])], "teams/a/x.yaml", "alice", "does not list alice")]
+#[case::no_rules_at_all("", "teams/a/x.yaml", "alice", "no rule in spec.owners")]
+#[case::no_rule_for_the_file("teams/b: alice", "teams/a/x.yaml", "alice", "no rule in spec.owners")]
+#[case::listed("teams/a: alice bob", "teams/a/x.yaml", "alice", "")]
+#[case::another_one("teams/a: bob", "teams/a/x.yaml", "alice", "does not list alice")]
+#[case::to_the_letter("teams/a: Alice", "teams/a/x.yaml", "alice", "does not list alice")]
 #[case::the_deepest_rule_holds(
-    &[("teams", &["alice"]), ("teams/a", &["bob"])],
+    "teams: alice; teams/a: bob",
     "teams/a/x.yaml",
     "alice",
     "does not list alice"
 )]
-#[case::a_folder_of_a_longer_name(&[("teams/a", &["alice"])], "teams/ab/x.yaml", "alice", "no rule")]
-#[case::the_root(&[("", &["alice"])], "x.yaml", "alice", "")]
+#[case::a_folder_of_a_longer_name("teams/a: alice", "teams/ab/x.yaml", "alice", "no rule")]
+#[case::the_root(": alice", "x.yaml", "alice", "")]
 fn for_a_workspace_from_git_the_gitsync_lists_the_owner_for_the_file(
-    #[case] rules: &[(&str, &[&str])],
+    #[case] rules: &str,
     #[case] file: &str,
     #[case] owner: &str,
     #[case] said: &str,
@@ -137,7 +132,7 @@ fn a_workspace_whose_gitsync_is_gone_or_not_known_yet_is_unchecked() {
 
 #[test]
 fn whoever_takes_labels_or_origin_off_does_not_hide_that_the_workspace_came_from_git() {
-    let syncs = known(&[("a", &["alice"])]);
+    let syncs = known("a: alice");
     let mut unlabelled = from_git("a/x.yaml");
     unlabelled.labels = None;
     assert!(why(&unlabelled, "alice", &syncs).contains("came from Git"));
@@ -159,7 +154,7 @@ fn whoever_takes_labels_or_origin_off_does_not_hide_that_the_workspace_came_from
 
 #[test]
 fn an_origin_of_another_repository_or_that_is_none_is_not_believed() {
-    let syncs = known(&[("a", &["alice"])]);
+    let syncs = known("a: alice");
     for text in [
         r#"{"repository": "https://git.example.com/other", "revision": "abc", "file": "a/x.yaml"}"#,
         "a/x.yaml",
@@ -173,11 +168,11 @@ fn an_origin_of_another_repository_or_that_is_none_is_not_believed() {
     }
 }
 
-const RULES: &[(&str, &[&str])] = &[("teams", &["lead"]), ("teams/alice", &["alice"])];
+const RULES: &str = "teams: lead; teams/alice: alice";
 
 #[rstest]
-#[case::without_rules_the_repository_is_trusted(&[], "x.yaml", Reach::Namespace, "")]
-#[case::and_for_any_owner(&[], "x.yaml", Reach::Owner("bob"), "")]
+#[case::without_rules_the_repository_is_trusted("", "x.yaml", Reach::Namespace, "")]
+#[case::and_for_any_owner("", "x.yaml", Reach::Owner("bob"), "")]
 #[case::ones_own_folder(RULES, "teams/alice/x.yaml", Reach::Owner("alice"), "")]
 #[case::somebody_elses(RULES, "teams/alice/x.yaml", Reach::Owner("bob"), "does not list bob")]
 #[case::the_rule_above_does_not_help(
@@ -200,9 +195,9 @@ const RULES: &[(&str, &[&str])] = &[("teams", &["lead"]), ("teams/alice", &["ali
     "whole namespace"
 )]
 #[case::the_namespace_from_above(RULES, "teams/x.yaml", Reach::Namespace, "whole namespace")]
-#[case::a_rule_for_everything(&[("", &["alice"])], "x.yaml", Reach::Namespace, "whole namespace")]
+#[case::a_rule_for_everything(": alice", "x.yaml", Reach::Namespace, "whole namespace")]
 fn a_set_from_git_reaches_no_further_than_its_folder_was_handed_out(
-    #[case] rules: &[(&str, &[&str])],
+    #[case] rules: &str,
     #[case] file: &str,
     #[case] reach: Reach<'_>,
     #[case] said: &str,

@@ -323,9 +323,7 @@ fn variables_of_sealed_sets_come_from_their_secret_and_files_from_a_volume() {
         assert_eq!(found.len(), 1, "{name}");
         found[0].clone()
     };
-    let sealed = |name: &str| {
-        json!({"name": name, "valueFrom": {"secretKeyRef": {"name": "api-vars-01234567", "key": name}}})
-    };
+    let sealed = |name: &str| json!({"name": name, "valueFrom": {"secretKeyRef": {"name": "api-vars-01234567", "key": name}}});
     assert_eq!(of("A"), sealed("A"));
     assert_eq!(of("B"), json!({"name": "B", "value": "plain"}));
     assert_eq!(of("HOME"), sealed("HOME"));

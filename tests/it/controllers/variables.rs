@@ -415,7 +415,9 @@ async fn a_set_of_very_many_long_names_is_accepted_and_some_are_only_counted() {
     }
     body.push_str("files:\n");
     for number in 0..500 {
-        body.push_str(&format!("  {}: {{content: x}}\n", name("f", number, 512)));
+        let part = name("f", number, 255);
+        let path = format!("{part}/{part}");
+        body.push_str(&format!("  {path}: {{content: x}}\n"));
     }
     // Much of what is left of a sealed text.
     body.push_str(&format!("  filler: {{content: {}}}\n", "x".repeat(340_000)));

@@ -6,13 +6,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
+use workstead::api::WorkspaceVariables;
 use workstead::api::workspace::{ActualState, WorkspaceStatus};
+use workstead::model::names::VARIABLES_DIGEST_ANNOTATION;
 use workstead::testkit::faults::{Call, Cut, Fault, When, lines};
 use workstead::testkit::wait::eventually;
 
 use super::{World, writes_since};
+use crate::controllers::variables::World as Sets;
 
 /// The calls of passes: not those of the lease, which come when they come, nor Events, which are hints.
 fn counts(call: &Call) -> bool {
@@ -31,9 +35,39 @@ fn nth_call(is_write: bool, number: usize) -> When {
 
 /// Children and the parts of the status that do not depend on the moment.
 pub(super) async fn outcome(world: &World) -> (BTreeMap<String, Value>, Value) {
-    let text = serde_json::to_string(&world.children().await).unwrap();
-    // Names of namespaces and classes differ from world to world.
-    let children = serde_json::from_str(&text.replace(&world.namespace, "NAMESPACE")).unwrap();
+    let mut text = serde_json::to_string(&world.children().await).unwrap();
+    // Names of namespaces and classes differ from world to world, and no text is sealed alike twice.
+    let mut differ = vec![(world.namespace.clone(), "NAMESPACE".to_owned())];
+    let mut secrets = BTreeMap::new();
+    let mut all = world
+        .api::<Secret>()
+        .list(&Default::default())
+        .await
+        .unwrap()
+        .items;
+    all.sort_by_key(|secret| secret.metadata.creation_timestamp.clone());
+    for secret in all {
+        if let Some(digest) = secret.annotations().get(VARIABLES_DIGEST_ANNOTATION) {
+            let number = secrets.len();
+            differ.push((secret.name_any(), format!("SECRET-{number}")));
+            differ.push((digest.clone(), format!("DIGEST-{number}")));
+            secrets.insert(format!("Secret {number}"), json!(secret.data));
+        }
+    }
+    for set in world
+        .api::<WorkspaceVariables>()
+        .list(&Default::default())
+        .await
+        .unwrap()
+    {
+        let accepted = set.status.and_then(|status| status.accepted);
+        differ.extend(accepted.map(|accepted| (accepted.digest, "SET".to_owned())));
+    }
+    for (one, all) in differ {
+        text = text.replace(&one, &all);
+    }
+    let mut children: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
+    children.extend(secrets);
     (children, lasting(&world.status("dev").await))
 }
 
@@ -82,15 +116,18 @@ enum Scenario {
     Terminate,
     /// Its class changes under it.
     Class,
+    /// A restart takes sealed sets.
+    Variables,
 }
 
 impl Scenario {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Start,
         Self::Stop,
         Self::Restart,
         Self::Terminate,
         Self::Class,
+        Self::Variables,
     ];
 
     fn class(self) -> Value {
@@ -111,6 +148,12 @@ impl Scenario {
                     .change("dev", json!({"metadata": {"annotations": asked}}))
                     .await;
             }
+            Self::Variables => {
+                let asked = json!({"workstead.dev/restart-requested-at": "1"});
+                let spec = json!({"variables": [{"name": "set"}]});
+                let change = json!({"metadata": {"annotations": asked}, "spec": spec});
+                world.change("dev", change).await;
+            }
             Self::Class => {
                 let spec = json!({"pod": {"nodeSelector": {"disk": "fast"}}});
                 world.set_class(&world.class, spec).await;
@@ -126,6 +169,10 @@ impl Scenario {
             Self::Stop => state == Some(ActualState::Stopped),
             Self::Terminate => state == Some(ActualState::Terminated),
             Self::Restart => is_running && status.last_handled_restart_at.is_some(),
+            Self::Variables => {
+                let taken = status.variables.is_some();
+                is_running && status.last_handled_restart_at.is_some() && taken
+            }
             Self::Class => {
                 let pending = status.revision.as_ref().map(|revision| &revision.pending);
                 pending.is_some_and(|pending| !pending.is_empty())
@@ -171,6 +218,11 @@ async fn run(scenario: Scenario, trouble: Trouble) -> Run {
         process = Some(world.start_one_at_a_time());
         world.create("dev", json!({})).await;
         Scenario::Start.done(&world).await;
+        if scenario == Scenario::Variables {
+            let sets = Sets::of(world.client.clone(), world.namespace.clone()).await;
+            sets.accepted("set", "env: {A: '1'}\nfiles: {f: {content: f}}")
+                .await;
+        }
         world.settle().await;
     }
     match trouble {
@@ -288,6 +340,11 @@ async fn a_crash_at_any_write_of_a_stop_and_of_a_changed_class_comes_to_the_same
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_write_of_a_restart_comes_to_the_same() {
     crash_at_each(Scenario::Restart, true, &Cut::BOTH, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_any_write_of_a_start_that_takes_sealed_sets_comes_to_the_same() {
+    crash_at_each(Scenario::Variables, true, &Cut::BOTH, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

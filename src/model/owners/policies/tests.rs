@@ -81,7 +81,7 @@ fn an_object_that_is_not_there_or_about_to_go_is_named() {
     let lacks_binding = said(Some(&there), None);
     assert!(lacks_binding.contains("no ValidatingAdmissionPolicyBinding workstead-owner:"));
     assert!(lacks_binding.contains("admission.enabled=true"));
-    let mut going = there;
+    let mut going = there.clone();
     going.metadata.deletion_timestamp = going.metadata.creation_timestamp.clone();
     assert!(said(Some(&going), Some(&bound)).contains("no ValidatingAdmissionPolicy "));
 }

@@ -45,7 +45,7 @@ fn a_pin_says_who_brings_what_and_its_secret_holds_all_of_it() {
             &base,
             "env: {A: x, B: x}\nfiles: {a/b: {content: f, mode: '0400'}}",
         ),
-        (&own, "env: {B: y}\nfiles: {'~/.netrc': {content: n}}"),
+        (&own, "env: {B: other}\nfiles: {'~/.netrc': {content: n}}"),
     ]);
     let pin = pin_of(&identity(), vec![base, own], &Asked::default(), &newest);
     let env: Vec<_> = pin
@@ -85,7 +85,7 @@ fn a_pin_says_who_brings_what_and_its_secret_holds_all_of_it() {
         data,
         [
             ("A", &b"x"[..]),
-            ("B", b"y"),
+            ("B", b"other"),
             ("file-0000", b"f"),
             ("file-0001", b"n")
         ]
@@ -111,7 +111,7 @@ fn what_differs_is_told_by_name() {
     let entry = |key: &str| Some(secret.data.as_ref()?.get(key)?.0.as_slice());
     let newest = merged(&[(
         &set,
-        "env: {SAME: x, OTHER: y, NEW: x}\nfiles: {same: {content: x}, mode: {content: x, mode: '0400'}}",
+        "env: {SAME: x, OTHER: z, NEW: x}\nfiles: {same: {content: x}, mode: {content: x, mode: '0400'}}",
     )]);
     let mut told: Vec<_> = differences(Some(&pin), entry, &newest)
         .into_iter()
