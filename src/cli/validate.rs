@@ -9,12 +9,13 @@ use crate::api::GitSync;
 use crate::api::gitsync::SyncedKind;
 use crate::cli::args::ValidateArgs;
 use crate::cli::error::{ANSWER_NO, CliError};
-use crate::cli::output::{BAD, FAINT, GOOD, Screen};
+use crate::cli::output::{BAD, FAINT, GOOD, MOVING, Screen};
 use crate::cli::show::count;
 use crate::gitsync::folder::{FolderError, Folders};
 use crate::gitsync::rules::{ObjectRules, TreeLimits, TreeRules};
 use crate::gitsync::snapshot::build_together;
-use crate::model::sync::{Snapshot, SourceError};
+use crate::gitsync::tree::Tree;
+use crate::model::sync::{Snapshot, SourceError, SourceWarning};
 
 /// What was found, for programs.
 #[derive(Debug, Default, Serialize)]
@@ -23,23 +24,60 @@ struct Report {
     files: usize,
     objects: usize,
     errors: Vec<ReportedError>,
+    warnings: Vec<ReportedWarning>,
+}
+
+/// A warning, for programs.
+#[derive(Debug, Serialize)]
+struct ReportedWarning {
+    file: String,
+    line: u32,
+    column: u32,
+    object: String,
+    message: String,
+}
+
+impl From<&SourceWarning> for ReportedWarning {
+    fn from(warning: &SourceWarning) -> Self {
+        let SourceWarning {
+            file,
+            line,
+            column,
+            object,
+            message,
+        } = warning.clone();
+        Self {
+            file,
+            line,
+            column,
+            object,
+            message,
+        }
+    }
 }
 
 /// An error, for programs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportedError {
-    code: String,
-    reason: &'static str,
+    /// Its code, which the documentation explains.
+    pub code: String,
+    /// The same in a word.
+    pub reason: &'static str,
+    /// The file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<String>,
+    pub file: Option<String>,
+    /// Line, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<u32>,
+    pub line: Option<u32>,
+    /// Column, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<u32>,
+    pub column: Option<u32>,
+    /// The object.
     #[serde(skip_serializing_if = "Option::is_none")]
-    object: Option<String>,
-    message: String,
+    pub object: Option<String>,
+    /// What is wrong, and what to do.
+    pub message: String,
 }
 
 impl From<&SourceError> for ReportedError {
@@ -81,32 +119,26 @@ pub fn run(arguments: &ValidateArgs, screen: &mut Screen) -> Result<ExitCode, Cl
     let gitsync = arguments.gitsync.as_deref().map(read_gitsync).transpose()?;
     let (tree, mut objects) = rules(gitsync.as_ref(), &arguments.namespace, &arguments.ignore)?;
     objects.must_run = true;
-    let mut folders = Folders::default();
-    let mut trees = Vec::new();
-    let mut failures = Vec::new();
-    for path in &arguments.paths {
-        match folders.read(path, &tree) {
-            Ok(read) => {
-                if read.files.is_empty() && read.errors.is_empty() && path.is_dir() {
-                    failures.push(no_files(path));
-                }
-                trees.push((folder_of(path), read));
-            }
-            Err(error) => failures.push(unreadable(error)),
-        }
-    }
+    let (trees, mut failures) = read_all(&arguments.paths, &tree);
     let snapshot = build_together(trees, &objects);
     let report = Report {
         files: snapshot.files,
         objects: snapshot.objects.len(),
         errors: snapshot.errors.iter().map(ReportedError::from).collect(),
+        warnings: snapshot
+            .warnings
+            .iter()
+            .map(ReportedWarning::from)
+            .collect(),
     };
     match arguments.output {
         Some(format) => screen.data(format, &report)?,
-        None => snapshot
-            .errors
-            .iter()
-            .try_for_each(|error| screen.print(&line(error)))?,
+        None => {
+            let mut errors = snapshot.errors.iter();
+            errors.try_for_each(|error| screen.print(&line(error)))?;
+            let mut warnings = snapshot.warnings.iter();
+            warnings.try_for_each(|warning| screen.print(&format!("{warning}\n")))?;
+        }
     }
     screen.progress(&summary(&report));
     // What could not be looked at weighs more than what is wrong in the rest.
@@ -121,6 +153,25 @@ pub fn run(arguments: &ValidateArgs, screen: &mut Screen) -> Result<ExitCode, Cl
     } else {
         ANSWER_NO.into()
     })
+}
+
+/// Reads folders and files, no file twice; and says what could not be read.
+pub fn read_all(paths: &[PathBuf], rules: &TreeRules) -> (Vec<(PathBuf, Tree)>, Vec<CliError>) {
+    let mut folders = Folders::default();
+    let mut trees = Vec::new();
+    let mut failures = Vec::new();
+    for path in paths {
+        match folders.read(path, rules) {
+            Ok(read) => {
+                if read.files.is_empty() && read.errors.is_empty() && path.is_dir() {
+                    failures.push(no_files(path));
+                }
+                trees.push((folder_of(path), read));
+            }
+            Err(error) => failures.push(unreadable(error)),
+        }
+    }
+    (trees, failures)
 }
 
 /// A wrong folder and an empty one must not look like one whose files are good.
@@ -145,9 +196,13 @@ fn summary(report: &Report) -> String {
         count(report.files, "file"),
         count(report.objects, "good object")
     );
+    let warned = match report.warnings.len() {
+        0 => String::new(),
+        warnings => format!(", {MOVING}{}{MOVING:#}", count(warnings, "warning")),
+    };
     match report.errors.len() {
-        0 => format!("{GOOD}{counted}, no errors{GOOD:#}"),
-        errors => format!("{BAD}{counted}, {}{BAD:#}", count(errors, "error")),
+        0 => format!("{GOOD}{counted}, no errors{GOOD:#}{warned}"),
+        errors => format!("{BAD}{counted}, {}{BAD:#}{warned}", count(errors, "error")),
     }
 }
 

@@ -133,6 +133,7 @@ impl Builder {
             snapshot.unattributable.insert(file.to_owned());
         }
         snapshot.errors.extend(reading.errors.iter().cloned());
+        snapshot.warnings.extend(reading.warnings.iter().cloned());
         snapshot
             .held_names
             .extend(reading.held_names.iter().cloned());
@@ -181,6 +182,7 @@ impl Builder {
             self.snapshot.held.insert(id);
         }
         SourceError::sort(&mut self.snapshot.errors);
+        self.snapshot.warnings.sort();
         self.snapshot
     }
 }

@@ -18,6 +18,7 @@ pub mod mounting;
 pub mod names;
 pub mod net;
 pub mod owners;
+pub mod plaintext;
 pub mod quantity;
 pub mod quota;
 pub mod resources;

@@ -5,6 +5,7 @@
 mod code;
 mod inventory;
 mod plan;
+mod warning;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,6 +20,7 @@ pub use plan::{
     Block, BlockReason, Change, Guard, Kept, KeptReason, Live, Manager, Plan, PlannedApply,
     PlannedDelete, set_digest,
 };
+pub use warning::SourceWarning;
 
 impl SyncedKind {
     /// Every kind, in the order of applying: what others need comes first.
@@ -254,6 +256,8 @@ pub struct Snapshot {
     pub unattributable: BTreeSet<String>,
     /// All that is wrong, sorted.
     pub errors: Vec<SourceError>,
+    /// What is not wrong and should be looked at, sorted: only where it was asked for.
+    pub warnings: Vec<SourceWarning>,
 }
 
 impl Snapshot {

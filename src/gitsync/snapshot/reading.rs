@@ -6,8 +6,12 @@ use crate::api::gitsync::SyncedKind;
 use crate::api::{API_VERSION, GROUP};
 use crate::gitsync::rules::ObjectRules;
 use crate::gitsync::verdict::{Finding, Verdict, prune_nulls};
-use crate::model::sync::{Code, ObjectId, SourceError, SourceFile, SourceObject, value_digest};
-use crate::yaml::{self, Document, Node, Place, ReadError, Step};
+use crate::model::plaintext::suspicion;
+use crate::model::sync::{
+    Code, ObjectId, SourceError, SourceFile, SourceObject, SourceWarning, value_digest,
+};
+use crate::model::variables::VariableName;
+use crate::yaml::{self, Document, Node, Place, ReadError, Step, path_text};
 
 /// What one file says.
 #[derive(Default)]
@@ -16,6 +20,7 @@ pub(super) struct Reading {
     /// Name and, if written, namespace in documents of other kinds.
     pub(super) held_names: Vec<(String, Option<String>)>,
     pub(super) errors: Vec<SourceError>,
+    pub(super) warnings: Vec<SourceWarning>,
     pub(super) is_unattributable: bool,
 }
 
@@ -24,6 +29,9 @@ impl Reading {
     pub(super) fn call(&mut self, file: &str) {
         for error in &mut self.errors {
             error.file = Some(file.to_owned());
+        }
+        for warning in &mut self.warnings {
+            file.clone_into(&mut warning.file);
         }
         for object in self
             .objects
@@ -134,6 +142,9 @@ impl Reader<'_> {
                 self.finding(root, &id, &finding);
             }
         }
+        if self.rules.must_run && id.kind == SyncedKind::Workspace {
+            self.warn_of_plaintext(root, &id, &value);
+        }
         let is_good = self.reading.errors.len() == before;
         let object = is_good.then(|| {
             let value = desired(value, &id);
@@ -166,6 +177,35 @@ impl Reader<'_> {
             && let Some(message) = self.rules.refuses_owner(self.file, owner)
         {
             self.refuse(root, id, Code::OwnerNotAllowed, &["spec", "owner"], message);
+        }
+    }
+
+    /// Values that look like secrets and can be read by whoever reads the file. No value is repeated.
+    fn warn_of_plaintext(&mut self, root: &Node, id: &ObjectId, value: &Value) {
+        let variables = value.pointer("/spec/env").and_then(Value::as_array);
+        for (index, variable) in variables.into_iter().flatten().enumerate() {
+            let text = |field: &str| variable.get(field).and_then(Value::as_str);
+            let (Some(name), Some(value)) = (text("name"), text("value")) else {
+                continue;
+            };
+            let Some(suspicion) = suspicion(name, value) else {
+                continue;
+            };
+            // What is no name may be a value that was written in the wrong place.
+            let shown = VariableName::parse(name).map_or("the variable", |_| name);
+            let key = |key: &str| Step::Key(key.to_owned());
+            let path = [key("spec"), key("env"), Step::Index(index), key("value")];
+            let (line, column) = root.place_of(&path).into();
+            self.reading.warnings.push(SourceWarning {
+                file: self.file.to_owned(),
+                line,
+                column,
+                object: id.to_string(),
+                message: format!(
+                    "{}: {shown} stands here in plain text, and {suspicion}: seal it (workstead seal), and change it where it comes from if it was ever committed",
+                    path_text(&path)
+                ),
+            });
         }
     }
 

@@ -236,3 +236,38 @@ fn validate_says_how_to_write_a_list() {
     assert!(text.contains("list.yaml:2:1: GS210"), "{text}");
     assert!(text.contains("documents separated by ---"), "{text}");
 }
+
+/// It warns, and the file is good all the same. The value is not in what it says.
+#[test]
+fn validate_warns_of_plain_text_that_looks_like_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    let env = "env:\n    - name: EDITOR\n      value: vim\n    - name: TOKEN_URL\n      value: https://id.example.com/token\n    \
+               - name: DB_PASSWORD\n      value: c4n4ry-7f3a\n    - {name: URL, value: 'postgres://a:c4n4ry@db/x'}\n    \
+               - {name: API_KEY, valueFrom: {secretKeyRef: {name: vault, key: api}}}\n";
+    let text = GOOD.replace(
+        "spec: {owner: alice, image: debian}",
+        &format!("spec:\n  owner: alice\n  image: debian\n  {env}"),
+    );
+    write(folder.path(), "api.yaml", &text);
+    let ran = offline(&["validate", root]);
+    assert!(
+        ran.err.contains("1 good object, no errors, 2 warnings"),
+        "{}",
+        ran.err
+    );
+    let text = ran.ended(0);
+    for said in [
+        "api.yaml:13:7: warning: Workspace default/good: spec.env[2].value: DB_PASSWORD stands here in plain text, and its name says that it is secret",
+        "api.yaml:14:19: warning: Workspace default/good: spec.env[3].value: URL stands here in plain text, and its value is an address with a password",
+        "workstead seal",
+    ] {
+        assert!(text.contains(said), "no '{said}' in:\n{text}");
+    }
+    assert!(!text.contains("c4n4ry"), "{text}");
+    let report = offline(&["validate", root, "-o", "json"]).ended(0);
+    assert!(!report.contains("c4n4ry"), "{report}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["warnings"][0]["line"], 13);
+    assert_eq!(report["warnings"][1]["object"], "Workspace default/good");
+}
