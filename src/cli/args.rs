@@ -13,6 +13,7 @@ use crate::cli::output::DataFormat;
 use crate::cli::proxy::ProxyArgs;
 use crate::cli::seal::SealArgs;
 use crate::cli::values::{domain, duration, label};
+use crate::cli::vars::VarsArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -112,6 +113,15 @@ Examples:
   workstead seal vars.yaml --pin recipients.txt -o variables/api.yaml
   workstead seal vars.yaml --recipients-file recipients.txt    without a cluster, to the screen")]
     Seal(Box<SealArgs>),
+    /// Look at sealed variables of a workspace, take newer ones; edit, rotate and check sealed sets
+    #[command(after_help = "\
+Examples:
+  workstead vars list alice-api                    what it has, by name, and what is newer
+  workstead vars update alice-api --restart
+  workstead vars edit variables/api.yaml --identity ~/identity.txt
+  workstead vars rotate variables/*.yaml --identity ~/identity.txt
+  workstead vars check variables/")]
+    Vars(Box<VarsArgs>),
     /// Make, list and retire what opens sealed variables
     #[command(after_help = "\
 Examples:

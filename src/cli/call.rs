@@ -1,5 +1,6 @@
 //! Calls to the cluster, with a deadline each, and their errors in words.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
@@ -46,7 +47,24 @@ pub async fn annotate<K>(api: &Api<K>, name: &str, key: &str, value: &str) -> Re
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let body = Patch::Merge(json!({"metadata": {"annotations": {key: value}}}));
+    annotate_all(api, name, &[key], value).await
+}
+
+/// Sets several at once to one value: whoever sees one of them sees all.
+///
+/// # Errors
+/// When the call fails.
+pub async fn annotate_all<K>(
+    api: &Api<K>,
+    name: &str,
+    keys: &[&str],
+    value: &str,
+) -> Result<(), CliError>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let annotations: BTreeMap<&str, &str> = keys.iter().map(|key| (*key, value)).collect();
+    let body = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
     let parameters = PatchParams {
         field_manager: Some(CLI_MANAGER.to_owned()),
         ..PatchParams::default()

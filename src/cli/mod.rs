@@ -31,6 +31,7 @@ mod show;
 mod sync;
 mod validate;
 mod values;
+mod vars;
 mod wait;
 mod why;
 mod worktree;
@@ -100,6 +101,7 @@ impl CommandLine {
             Command::Validate(arguments) => validate::run(&arguments, &mut screen),
             Command::Render(arguments) => render::run(&arguments, &mut screen),
             Command::Seal(arguments) => block_on(seal::run(*arguments, &mut screen)),
+            Command::Vars(arguments) => block_on(vars::run(*arguments, &mut screen)),
             Command::Identity(arguments) => block_on(identity::run(arguments, &mut screen)),
             Command::Open(arguments) => block_on(open::run(arguments, &mut screen)),
             Command::Doctor(arguments) => block_on(doctor::run(*arguments, &mut screen)),

@@ -10,12 +10,12 @@ use serde_json::json;
 
 use crate::api::API_VERSION;
 use crate::api::workspace::{ActualState, DesiredState, Failure, Workspace, WorkspaceStatus};
-use crate::cli::args::{ClusterArgs, RunStateArgs};
-use crate::cli::call::{annotate, call};
+use crate::cli::args::{ClusterArgs, RunStateArgs, WaitArgs};
+use crate::cli::call::{annotate_all, call};
 use crate::cli::connect::connect;
 use crate::cli::error::CliError;
 use crate::cli::managed;
-use crate::cli::output::Screen;
+use crate::cli::output::{DataFormat, Screen};
 use crate::cli::show;
 use crate::cli::wait::{Verdict, wait_for};
 use crate::controllers::clock::SystemClock;
@@ -29,7 +29,7 @@ const FIELD: [&str; 2] = ["f:spec", "f:desiredState"];
 
 /// Starts a workspace.
 pub async fn start(arguments: RunStateArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {
-    let target = Target::find(&arguments).await?;
+    let target = Target::find(&arguments.cluster, &arguments.name).await?;
     target.refuse_terminated("start")?;
     let stopped_by_timer = target.status().stopped_by_timer.is_some();
     let wish = target.set_desired_state(DesiredState::Running).await?;
@@ -44,7 +44,7 @@ pub async fn start(arguments: RunStateArgs, screen: &mut Screen) -> Result<ExitC
         (false, Wish::Unchanged) => Said::nothing("is wanted Running already"),
     };
     target
-        .answer(&arguments, screen, said, |workspace| {
+        .answer(&arguments.into(), screen, said, |workspace| {
             let status = workspace.status.clone().unwrap_or_default();
             let handled = asked.is_none() || status.last_handled_wake_at == asked;
             Progress::of(handled, runs(workspace))
@@ -54,7 +54,7 @@ pub async fn start(arguments: RunStateArgs, screen: &mut Screen) -> Result<ExitC
 
 /// Stops a workspace.
 pub async fn stop(arguments: RunStateArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {
-    let target = Target::find(&arguments).await?;
+    let target = Target::find(&arguments.cluster, &arguments.name).await?;
     target.refuse_terminated("stop")?;
     let wish = target.set_desired_state(DesiredState::Stopped).await?;
     let said = match wish {
@@ -62,7 +62,7 @@ pub async fn stop(arguments: RunStateArgs, screen: &mut Screen) -> Result<ExitCo
         Wish::Unchanged => Said::nothing("is wanted Stopped already"),
     };
     target
-        .answer(&arguments, screen, said, |workspace| {
+        .answer(&arguments.into(), screen, said, |workspace| {
             Progress::of(true, state(workspace) == Some(ActualState::Stopped))
         })
         .await
@@ -70,21 +70,16 @@ pub async fn stop(arguments: RunStateArgs, screen: &mut Screen) -> Result<ExitCo
 
 /// Restarts a workspace.
 pub async fn restart(arguments: RunStateArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {
-    let target = Target::find(&arguments).await?;
+    let target = Target::find(&arguments.cluster, &arguments.name).await?;
     target.refuse_terminated("restart")?;
-    if target.workspace.spec.desired_state == Some(DesiredState::Stopped) {
-        return Err(
-            CliError::no(format!("{} is wanted Stopped", target.shown()))
-                .next(format!("start it: {}", target.again("start"))),
-        );
-    }
+    target.refuse_stopped()?;
     let value = request_value();
     target
         .annotate(RESTART_REQUESTED_ANNOTATION, &value)
         .await?;
     let said = Said::new("restart", "asked to restart");
     target
-        .answer(&arguments, screen, said, |workspace| {
+        .answer(&arguments.into(), screen, said, |workspace| {
             let status = workspace.status.clone().unwrap_or_default();
             let handled = status.last_handled_restart_at.as_ref() == Some(&value);
             Progress::of(handled, runs(workspace))
@@ -104,7 +99,8 @@ fn state(workspace: &Workspace) -> Option<ActualState> {
         .and_then(|status| status.actual_state)
 }
 
-fn runs(workspace: &Workspace) -> bool {
+/// Whether it runs and is ready.
+pub fn runs(workspace: &Workspace) -> bool {
     let conditions = workspace
         .status
         .as_ref()
@@ -115,7 +111,7 @@ fn runs(workspace: &Workspace) -> bool {
 
 /// How far it is with what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+pub enum Progress {
     /// The status still speaks of the time before: a failure in it is an old one.
     Unheard,
     /// It is being done.
@@ -125,7 +121,8 @@ enum Progress {
 }
 
 impl Progress {
-    const fn of(heard: bool, reached: bool) -> Self {
+    /// By whether the request was heard, and whether it is as wanted.
+    pub const fn of(heard: bool, reached: bool) -> Self {
         match (heard, reached) {
             (false, _) => Self::Unheard,
             (true, false) => Self::UnderWay,
@@ -144,13 +141,14 @@ enum Wish {
 }
 
 /// What was asked for: for programs, and in words.
-struct Said {
+pub struct Said {
     asked: Option<&'static str>,
     words: &'static str,
 }
 
 impl Said {
-    const fn new(asked: &'static str, words: &'static str) -> Self {
+    /// Something was asked for.
+    pub const fn new(asked: &'static str, words: &'static str) -> Self {
         Self {
             asked: Some(asked),
             words,
@@ -176,20 +174,42 @@ struct Answer<'a> {
     status: Option<WorkspaceStatus>,
 }
 
+/// How to answer.
+pub struct Answering {
+    /// Whether to wait.
+    pub wait: WaitArgs,
+    /// How to write it.
+    pub output: Option<DataFormat>,
+}
+
+impl From<RunStateArgs> for Answering {
+    fn from(arguments: RunStateArgs) -> Self {
+        Self {
+            wait: arguments.wait,
+            output: arguments.output,
+        }
+    }
+}
+
 /// The workspace that was named, as it was found.
-struct Target {
+pub struct Target {
     api: Api<Workspace>,
     cluster: ClusterArgs,
-    workspace: Workspace,
+    /// As it was then.
+    pub workspace: Workspace,
 }
 
 impl Target {
-    async fn find(arguments: &RunStateArgs) -> Result<Self, CliError> {
-        let connection = connect(&arguments.cluster).await?;
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When it is not there, or can't be read.
+    pub async fn find(cluster: &ClusterArgs, name: &str) -> Result<Self, CliError> {
+        let connection = connect(cluster).await?;
         let api: Api<Workspace> = Api::namespaced(connection.client, &connection.namespace);
-        let what = format!("read Workspace {}/{}", connection.namespace, arguments.name);
-        let workspace = call(&what, api.get(&arguments.name)).await?;
-        let cluster = arguments.cluster.clone();
+        let what = format!("read Workspace {}/{name}", connection.namespace);
+        let workspace = call(&what, api.get(name)).await?;
+        let cluster = cluster.clone();
         Ok(Self {
             api,
             cluster,
@@ -202,11 +222,12 @@ impl Target {
     }
 
     /// A command about it, to be typed next.
-    fn again(&self, verb: &str) -> String {
+    pub fn again(&self, verb: &str) -> String {
         self.cluster.again(&format!("{verb} {}", self.name()))
     }
 
-    fn shown(&self) -> String {
+    /// As people name it.
+    pub fn shown(&self) -> String {
         format!(
             "Workspace {}/{}",
             self.workspace.namespace().unwrap_or_default(),
@@ -214,12 +235,16 @@ impl Target {
         )
     }
 
-    fn status(&self) -> WorkspaceStatus {
+    /// Its status; an empty one, if it has none yet.
+    pub fn status(&self) -> WorkspaceStatus {
         self.workspace.status.clone().unwrap_or_default()
     }
 
     /// Terminated is final.
-    fn refuse_terminated(&self, verb: &str) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// When it is terminated.
+    pub fn refuse_terminated(&self, verb: &str) -> Result<(), CliError> {
         let ended = matches!(
             state(&self.workspace),
             Some(ActualState::Terminated | ActualState::Terminating)
@@ -229,6 +254,18 @@ impl Target {
         }
         Err(CliError::no(format!("{} is terminated, which is final: can't {verb} it", self.shown()))
             .next("delete it and create it again; a retained home volume is adopted by the same name and owner"))
+    }
+
+    /// What is wanted Stopped can't be restarted.
+    ///
+    /// # Errors
+    /// When it is wanted Stopped.
+    pub fn refuse_stopped(&self) -> Result<(), CliError> {
+        if self.workspace.spec.desired_state != Some(DesiredState::Stopped) {
+            return Ok(());
+        }
+        Err(CliError::no(format!("{} is wanted Stopped", self.shown()))
+            .next(format!("start it: {}", self.again("start"))))
     }
 
     /// Writes the wish by server-side apply that is never forced, unless somebody else decides.
@@ -314,7 +351,19 @@ impl Target {
     /// Sets an annotation that asks for something. A file that sets it decides: whoever applies the file would put the old
     /// value back, which asks a second time.
     async fn annotate(&self, key: &str, value: &str) -> Result<(), CliError> {
-        if let Some(manager) = managed::applies(&self.workspace, key) {
+        self.annotate_all(&[key], value).await
+    }
+
+    /// Sets several at once.
+    ///
+    /// # Errors
+    /// When a file sets one of them, or the call fails.
+    pub async fn annotate_all(&self, keys: &[&str], value: &str) -> Result<(), CliError> {
+        let mut applied = keys.iter().filter_map(|key| {
+            let manager = managed::applies(&self.workspace, key)?;
+            Some((*key, manager))
+        });
+        if let Some((key, manager)) = applied.next() {
             let file = self
                 .origin()
                 .map_or("the file".to_owned(), |origin| origin.file);
@@ -327,13 +376,16 @@ impl Target {
                 "write a new value in {file}, or take the annotation out there"
             )));
         }
-        annotate(&self.api, &self.name(), key, value).await
+        annotate_all(&self.api, &self.name(), keys, value).await
     }
 
     /// Says what was asked for, and waits until the workspace is as wanted if that was asked for too.
-    async fn answer(
+    ///
+    /// # Errors
+    /// When it can't be told, or does not become so.
+    pub async fn answer(
         &self,
-        arguments: &RunStateArgs,
+        arguments: &Answering,
         screen: &mut Screen,
         said: Said,
         progress: impl Fn(&Workspace) -> Progress,
@@ -369,7 +421,7 @@ impl Target {
 
     async fn wait(
         &self,
-        arguments: &RunStateArgs,
+        arguments: &Answering,
         screen: &mut Screen,
         progress: impl Fn(&Workspace) -> Progress,
     ) -> Result<(), CliError> {

@@ -17,6 +17,9 @@ pub const LONGEST_SEALED: usize = 1024 * 1024;
 /// How many recipients a text may have. Each of our identities is tried with each.
 pub const MOST_STANZAS: usize = 20;
 
+/// How the kind of a stanza ends that is for nobody.
+const GREASE: &str = "-grease";
+
 const BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
 
 /// What was opened.
@@ -52,6 +55,7 @@ pub fn open(
         stanzas,
         by,
         refused,
+        ..
     } = seen.into_inner();
     if let Some(refused) = refused {
         return Err(refused);
@@ -80,6 +84,18 @@ pub fn open(
 /// # Errors
 /// When [`open`] would refuse it whoever holds what.
 pub fn inspect(sealed: &str) -> Result<(), SetError> {
+    count_recipients(sealed)?;
+    // To the end, where a text that was cut shows.
+    let mut armored = ArmoredReader::new(sealed.as_bytes());
+    std::io::copy(&mut armored, &mut std::io::sink()).map_err(|_| damaged("its armor"))?;
+    Ok(())
+}
+
+/// For how many recipients an armored age file is sealed. Who they are, its text does not tell.
+///
+/// # Errors
+/// When its header can't be used.
+pub fn count_recipients(sealed: &str) -> Result<usize, SetError> {
     let decryptor = begin(sealed)?;
     let seen = RefCell::new(Seen::default());
     let nobody = Nobody { seen: &seen };
@@ -87,13 +103,8 @@ pub fn inspect(sealed: &str) -> Result<(), SetError> {
         Err(DecryptError::NoMatchingKeys) | Ok(_) => {}
         Err(_) => return Err(damaged("its header")),
     }
-    if let Some(refused) = seen.into_inner().refused {
-        return Err(refused);
-    }
-    // To the end, where a text that was cut shows.
-    let mut armored = ArmoredReader::new(sealed.as_bytes());
-    std::io::copy(&mut armored, &mut std::io::sink()).map_err(|_| damaged("its armor"))?;
-    Ok(())
+    let seen = seen.into_inner();
+    seen.refused.map_or(Ok(seen.recipients), Err)
 }
 
 /// What is looked at before anything is opened.
@@ -131,6 +142,7 @@ type Stanzas = BTreeMap<String, usize>;
 struct Seen {
     stanzas: Stanzas,
     by: Option<Fingerprint>,
+    recipients: usize,
     refused: Option<SetError>,
 }
 
@@ -178,7 +190,13 @@ impl age::Identity for Nobody<'_> {
     }
 
     fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
-        self.seen.borrow_mut().refused = refuse(stanzas);
+        let mut seen = self.seen.borrow_mut();
+        seen.refused = refuse(stanzas);
+        // age adds one that is for nobody, so that readers learn to leave out what they do not know.
+        let real = stanzas
+            .iter()
+            .filter(|stanza| !stanza.tag.ends_with(GREASE));
+        seen.recipients = real.count();
         None
     }
 }

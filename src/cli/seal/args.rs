@@ -50,6 +50,20 @@ pub struct SealArgs {
     /// Its number, which may only rise: an older text is refused then
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=HIGHEST_SERIAL), help_heading = "Whom it is for")]
     pub serial: Option<u64>,
+    /// Who can open it.
+    #[command(flatten)]
+    pub recipients: RecipientsArgs,
+    /// Where to write the object [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Who can open what is sealed.
+#[derive(Args, Debug)]
+pub struct RecipientsArgs {
     /// Who can open it, age1…; may be repeated [default: the recipients that the installation publishes]
     #[arg(long, value_name = "RECIPIENT", help_heading = "Who can open it")]
     pub recipient: Vec<String>,
@@ -67,12 +81,6 @@ pub struct SealArgs {
     /// Namespace of the installation
     #[arg(long, value_name = "NAMESPACE", default_value = "workstead-system", value_parser = label, help_heading = "Who can open it")]
     pub installation_namespace: String,
-    /// Where to write the object [default: standard output]
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
 }
 
 /// Where a set may be used.

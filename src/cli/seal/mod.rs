@@ -22,19 +22,21 @@ use crate::cli::output::Screen;
 use crate::cli::seal::object::Kept;
 use crate::cli::seal::settle::{Typed, audience};
 use crate::cli::seal::sources::Sources;
-use crate::cli::seal::whom::Pin;
 use crate::cli::show::count;
 use crate::secrets::document::{Document, Draft};
 use crate::secrets::error::Location;
 use crate::secrets::seal::seal;
 
-pub use args::SealArgs;
-pub use whom::Whom;
+pub use args::{RecipientsArgs, SealArgs};
+pub use object::is_set;
+pub use settle::check_owner;
+pub use sources::read as read_secret;
+pub use whom::{Pin, Whom};
 
 /// Seals a set.
 pub async fn run(arguments: SealArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {
     let sources = Sources::of(&arguments)?;
-    let named = Whom::named(&arguments)?;
+    let named = Whom::named(&arguments.recipients)?;
     if !arguments.allow_plaintext {
         sources.refuse_exposed()?;
     }
@@ -70,12 +72,16 @@ async fn whom_and_where(
         error.next(step)
     })?;
     let place = typed.place(set, Some(&connection.namespace))?;
-    let whom = Whom::published(&connection, &arguments.installation_namespace).await?;
+    let installation = &arguments.recipients.installation_namespace;
+    let whom = Whom::published(&connection, installation).await?;
     Ok((whom, place))
 }
 
-/// The armored text.
-fn sealed(document: &Document, whom: &Whom) -> Result<String, CliError> {
+/// The armored text of a set.
+///
+/// # Errors
+/// When it is empty, or would be refused.
+pub fn sealed(document: &Document, whom: &Whom) -> Result<String, CliError> {
     if document.env.is_empty() && document.files.is_empty() {
         return Err(
             CliError::no("there is no variable and no file to seal").next(
@@ -108,7 +114,8 @@ struct Output<'a> {
 
 impl<'a> Output<'a> {
     fn of(arguments: &'a SealArgs, whom: &Whom, place: &Location) -> Result<Self, CliError> {
-        let (file, pin) = (arguments.output.as_deref(), arguments.pin.as_deref());
+        let file = arguments.output.as_deref();
+        let pin = arguments.recipients.pin.as_deref();
         if file.is_some() && file == pin {
             return Err(CliError::undone("--pin and -o name the same file"));
         }

@@ -12,7 +12,7 @@ use crate::api::WorkspaceVariables;
 use crate::api::variables::{SealedFormat, WorkspaceVariablesSpec};
 use crate::cli::error::CliError;
 use crate::secrets::error::Location;
-use crate::yaml::{self, Limits};
+use crate::yaml::{self, Limits, Node};
 
 /// No object of ours is larger.
 const LONGEST: u64 = 2 * 1024 * 1024;
@@ -49,22 +49,21 @@ pub fn may_replace(path: &Path, place: &Location) -> Result<Kept, CliError> {
     kept(&content, place).map_err(|problem| refused(&problem))
 }
 
+/// Whether a document of a file is a WorkspaceVariables.
+pub fn is_set(root: &Node) -> bool {
+    let text = |key: &str| root.get(key).and_then(|entry| entry.node.as_text());
+    let group = text("apiVersion").and_then(|version| version.split_once('/'));
+    group.is_some_and(|(group, _)| group == WorkspaceVariables::group(&()))
+        && text("kind") == Some(&*WorkspaceVariables::kind(&()))
+}
+
 fn kept(content: &[u8], place: &Location) -> Result<Kept, String> {
     let none = || "it holds something else than one WorkspaceVariables".to_owned();
     let mut documents = yaml::read(content, Limits::default()).into_iter();
     let (Some(Ok(document)), None) = (documents.next(), documents.next()) else {
         return Err(none());
     };
-    let text = |key: &str| {
-        document
-            .root
-            .get(key)
-            .and_then(|entry| entry.node.as_text())
-    };
-    let group = text("apiVersion").and_then(|version| version.split_once('/'));
-    let is_ours = group.is_some_and(|(group, _)| group == WorkspaceVariables::group(&()))
-        && text("kind") == Some(&*WorkspaceVariables::kind(&()));
-    if !is_ours {
+    if !is_set(&document.root) {
         return Err(none());
     }
     let found: Kept = serde_json::from_value(document.root.to_json()).map_err(|_| none())?;

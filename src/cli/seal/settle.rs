@@ -79,10 +79,7 @@ impl Typed {
         let serial = agreed("serial", self.serial, "--serial", draft.serial)?;
         let scope = self.scope.or(draft.scope).unwrap_or_default();
         let audience = self.audience.or(draft.audience).unwrap_or_default();
-        if let Audience::Owner(owner) = &audience {
-            let wrong = |error| CliError::no("appliesTo names no owner").because(error);
-            Owner::new(owner).map_err(wrong)?;
-        }
+        check_owner(&audience)?;
         let binding = draft.binding.unwrap_or_default();
         let (namespace, name) = match scope {
             Scope::Strict => (Some(&place.namespace), Some(&place.name)),
@@ -101,6 +98,18 @@ impl Typed {
             files: draft.files,
         })
     }
+}
+
+/// Whether the owner that a set is for, if it is for one, can be one.
+///
+/// # Errors
+/// When it can't.
+pub fn check_owner(audience: &Audience) -> Result<(), CliError> {
+    let Audience::Owner(owner) = audience else {
+        return Ok(());
+    };
+    let wrong = |error| CliError::no("appliesTo names no owner").because(error);
+    Owner::new(owner).map(drop).map_err(wrong)
 }
 
 /// For whom a set is, in words.

@@ -209,8 +209,11 @@ fn is_input(path: &Path) -> bool {
     path == Path::new(STANDARD_INPUT)
 }
 
-/// Reads a file, a pipe or standard input.
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
+/// Reads what is secret: a file, a pipe or standard input.
+///
+/// # Errors
+/// When it can't be read, or is longer than anything that is sealed.
+pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let shown = path.display();
     let failed = |error| CliError::undone(format!("failed to read {shown}")).because(error);
     let content = if is_input(path) {

@@ -12,7 +12,7 @@ use crate::cli::call::call;
 use crate::cli::connect::Connection;
 use crate::cli::error::CliError;
 use crate::cli::files::{self, PUBLIC};
-use crate::cli::seal::args::SealArgs;
+use crate::cli::seal::args::RecipientsArgs;
 use crate::model::names::{RECIPIENTS_CONFIG_MAP, RECIPIENTS_ENTRY};
 use crate::secrets::identity::Recipient;
 use crate::secrets::recipients::{Recipients, RecipientsError};
@@ -30,7 +30,7 @@ impl Whom {
     ///
     /// # Errors
     /// When one is none. It is not repeated: somebody may have typed an identity.
-    pub fn named(arguments: &SealArgs) -> Result<Option<Self>, CliError> {
+    pub fn named(arguments: &RecipientsArgs) -> Result<Option<Self>, CliError> {
         if let Some(path) = &arguments.recipients_file {
             let text = fs::read_to_string(path).map_err(|error| {
                 CliError::undone(format!("failed to read {}", path.display())).because(error)

@@ -11,6 +11,9 @@ mod seal;
 mod seal_files;
 mod show;
 mod validate;
+mod vars;
+mod vars_edit;
+mod vars_workspace;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -57,6 +60,9 @@ fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_workstead"));
     command
         .env_remove("KUBECONFIG")
+        .env_remove("WORKSTEAD_IDENTITY")
+        .env_remove("VISUAL")
+        .env_remove("EDITOR")
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     command
 }
@@ -88,9 +94,8 @@ impl Bench {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = binary();
         command
-            .arg(arguments[0])
+            .args(arguments)
             .args(["--namespace", &self.namespace])
-            .args(&arguments[1..])
             .env("KUBECONFIG", self.plane.kubeconfig());
         command
     }
