@@ -14,6 +14,7 @@ use crate::model::class;
 use crate::model::identity::ImageReference;
 use crate::model::installation::{Cluster, Installation};
 use crate::model::names::{DnsLabel, DnsSubdomain};
+use crate::model::variables::pin::Asked;
 use crate::model::workspace::{Inputs, validate};
 use crate::render::render;
 
@@ -57,6 +58,12 @@ pub fn run(arguments: &RenderArgs, screen: &mut Screen) -> Result<ExitCode, CliE
     let mut values = Vec::new();
     for mut workspace in workspaces {
         add_missing_class(&workspace, &mut classes, screen);
+        if Asked::of(&workspace.spec) != Asked::default() {
+            let name = workspace.metadata.name.as_deref().unwrap_or_default();
+            screen.progress(&format!(
+                "what Workspace {name} has of sealed sets and Secrets is known to the cluster alone: it is left out here"
+            ));
+        }
         values.extend(render_one(
             &mut workspace,
             &classes,

@@ -25,8 +25,7 @@ pub const WAKE_REQUESTED_ANNOTATION: &str = "workstead.dev/wake-requested-at";
 pub const INSPECT_REQUESTED_ANNOTATION: &str = "workstead.dev/inspect-requested-at";
 /// Workspace: a new value has the next start take what is newest of its sealed sets; echoed in
 /// `status.lastHandledVariablesUpdateAt`.
-pub const VARIABLES_UPDATE_REQUESTED_ANNOTATION: &str =
-    "workstead.dev/variables-update-requested-at";
+pub const VARIABLES_UPDATE_ANNOTATION: &str = "workstead.dev/variables-update-requested-at";
 /// Synced objects: `disabled` keeps GitSync's hands off.
 pub const RECONCILE_ANNOTATION: &str = "workstead.dev/reconcile";
 /// Synced objects: `disabled` keeps GitSync from pruning.

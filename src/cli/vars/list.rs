@@ -15,7 +15,7 @@ use crate::cli::runstate::Target;
 use crate::cli::show::{NOTHING, condition, count, is_true};
 use crate::cli::vars::ListArgs;
 use crate::model::conditions::ConditionType;
-use crate::model::names::VARIABLES_UPDATE_REQUESTED_ANNOTATION;
+use crate::model::names::VARIABLES_UPDATE_ANNOTATION;
 
 /// So much of a digest tells it from others.
 const SHORT: usize = 12;
@@ -85,7 +85,7 @@ pub fn is_outdated(workspace: &Workspace) -> bool {
 /// Whether somebody asked for what is newer, and no start took it since.
 pub fn is_requested(workspace: &Workspace) -> bool {
     let annotations = workspace.annotations();
-    let asked = annotations.get(VARIABLES_UPDATE_REQUESTED_ANNOTATION);
+    let asked = annotations.get(VARIABLES_UPDATE_ANNOTATION);
     let handled = workspace.status.as_ref();
     let handled = handled.and_then(|status| status.last_handled_variables_update_at.as_ref());
     asked.is_some_and(|asked| Some(asked) != handled)

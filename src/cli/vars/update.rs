@@ -7,7 +7,7 @@ use crate::cli::output::Screen;
 use crate::cli::runstate::{Answering, Progress, Said, Target, request_value, runs};
 use crate::cli::vars::UpdateArgs;
 use crate::cli::vars::list::{changes, is_outdated};
-use crate::model::names::{RESTART_REQUESTED_ANNOTATION, VARIABLES_UPDATE_REQUESTED_ANNOTATION};
+use crate::model::names::{RESTART_REQUESTED_ANNOTATION, VARIABLES_UPDATE_ANNOTATION};
 
 /// Asks for newer values.
 pub async fn run(arguments: &UpdateArgs, screen: &mut Screen) -> Result<ExitCode, CliError> {
@@ -23,12 +23,9 @@ pub async fn run(arguments: &UpdateArgs, screen: &mut Screen) -> Result<ExitCode
     let value = request_value();
     // In one patch: a restart that is seen without the other would take nothing.
     let keys: &[&str] = if arguments.restart {
-        &[
-            VARIABLES_UPDATE_REQUESTED_ANNOTATION,
-            RESTART_REQUESTED_ANNOTATION,
-        ]
+        &[VARIABLES_UPDATE_ANNOTATION, RESTART_REQUESTED_ANNOTATION]
     } else {
-        &[VARIABLES_UPDATE_REQUESTED_ANNOTATION]
+        &[VARIABLES_UPDATE_ANNOTATION]
     };
     target.annotate_all(keys, &value).await?;
     if arguments.output.is_none() {
@@ -54,12 +51,11 @@ pub async fn run(arguments: &UpdateArgs, screen: &mut Screen) -> Result<ExitCode
             Progress::of(heard, runs(workspace))
         })
         .await
-        .map(|exit| {
+        .inspect(|_| {
             if arguments.output.is_none() && !arguments.restart {
                 let step = target.again("vars update");
                 screen.progress(&format!("to have them now: {step} --restart"));
             }
-            exit
         })
 }
 

@@ -1,6 +1,7 @@
 //! Why a Workspace is as it is.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -42,6 +43,9 @@ pub struct Explanation {
     last_used_at: Option<Timestamp>,
     /// Why it opens at no address.
     host_conflict: Option<String>,
+    /// What there is to say of its sealed variables: why they can't be had, and what is newer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    variables: Vec<String>,
     url: Option<String>,
     endpoints: Vec<EndpointStatus>,
     pod: Option<PodStatus>,
@@ -53,6 +57,14 @@ pub struct Explanation {
     inside: Option<Inside>,
     #[serde(skip)]
     shown_state: (String, anstyle::Style),
+}
+
+/// What a person should know of its sealed variables; nothing while all is well.
+fn variables(conditions: &[Condition]) -> Vec<String> {
+    let unready = condition(conditions, "VariablesReady").filter(|found| found.status != "True");
+    let outdated = condition(conditions, "VariablesOutdated");
+    let found = unready.into_iter().chain(outdated);
+    found.map(|found| found.message.clone()).collect()
 }
 
 impl Explanation {
@@ -75,6 +87,7 @@ impl Explanation {
             last_used_at: used.map(|used| used.at),
             host_conflict: condition(&status.conditions, "HostConflict")
                 .map(|found| found.message.clone()),
+            variables: variables(&status.conditions),
             url: status.url,
             endpoints: status.endpoints,
             pod: status.pod,
@@ -156,6 +169,8 @@ impl Explanation {
         if let Some(conflict) = &self.host_conflict {
             lines.push(("address", conflict.clone()));
         }
+        let said = self.variables.iter();
+        lines.extend(said.map(|said| ("variables", said.clone())));
         if let Some(url) = &self.url {
             lines.push(("opens at", url.clone()));
         }

@@ -93,7 +93,8 @@ async fn pass(context: &Context, workspace: Arc<Workspace>) -> Result<Action, Wo
     let refused = tools::go_over(context, &seen, &before, &facts, &mut verdict, now);
     let circumstances = Circumstances::of(context, &seen, &verdict, &before);
     let judgement = activity::judge(context, &seen, &circumstances, &facts, now);
-    let work = Work::decide(&seen, &verdict, facts, refused, judgement);
+    let made = variables.made.take();
+    let work = Work::decide(&seen, &verdict, facts, refused, judgement, variables.found);
     let done = match work.decision.effective {
         // Garbage collection takes the children with it, and the volume where the class says so: it carries an owner
         // reference then. So no finalizer is needed, and a namespace that ends is not held up by us. How far that is has
@@ -101,7 +102,6 @@ async fn pass(context: &Context, workspace: Arc<Workspace>) -> Result<Action, Wo
         _ if seen.is_deleted() => work.look_on(),
         EffectiveDesiredState::Terminated => work.take_away(context, &seen, &before).await,
         _ => {
-            let made = variables.made.take();
             work.bring_about(context, &seen, &verdict, made.as_ref(), &before, now)
                 .await
         }
@@ -113,8 +113,7 @@ async fn pass(context: &Context, workspace: Arc<Workspace>) -> Result<Action, Wo
         return done.failed(&key);
     }
     let after = observe(context, &seen);
-    let found = &variables.found;
-    let report = work.report(context, &seen, &verdict, found, &done, &after, now);
+    let report = work.report(context, &seen, &verdict, &done, &after, now);
     let written = status::write(context, &seen.workspace, &report.status)
         .await
         .map_err(|error| WorkspaceError::Report(key.clone(), Box::new(error)))?;
@@ -152,6 +151,8 @@ struct Work {
     decision: Decision,
     /// What the timers say.
     judgement: Judgement,
+    /// What was found of sealed sets.
+    variables: model_status::VariablesFound,
 }
 
 /// What a pass has done.
@@ -176,6 +177,7 @@ impl Work {
         facts: Facts,
         refused: Option<ToolsRefused>,
         judgement: Judgement,
+        variables: model_status::VariablesFound,
     ) -> Self {
         let previous = seen.workspace.status.clone().unwrap_or_default();
         let blocked = match verdict {
@@ -196,6 +198,7 @@ impl Work {
             refused,
             decision,
             judgement,
+            variables,
         }
     }
 
@@ -278,7 +281,6 @@ impl Work {
         context: &Context,
         seen: &Dereferenced,
         verdict: &Result<ValidatedWorkspace, Failure>,
-        variables: &model_status::VariablesFound,
         done: &Done,
         after: &Seen,
         now: Timestamp,
@@ -358,7 +360,7 @@ impl Work {
                 activity: self.judgement.activity.as_ref().filter(|_| goes_on),
                 public_key: public_key.as_deref(),
                 pinned,
-                variables,
+                variables: &self.variables,
                 pending: done
                     .plan
                     .as_ref()

@@ -1,5 +1,7 @@
 //! What differs between two pod templates, as the author of a Workspace calls it.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use serde::Serialize;
 use serde_json::Value;
@@ -20,8 +22,9 @@ pub fn pending_changes(
     }
     let effect = change_effect(restart_asked);
     let mut fields = differing_fields(&to_value(pinned), &to_value(rendered));
+    let sealed = sealed_names(pinned, rendered);
     for field in &mut fields {
-        *field = as_users_call_it(field);
+        *field = as_users_call_it(field, &sealed);
     }
     // The plan is one variable to Kubernetes, and several fields to whoever wrote the Workspace.
     let told = format!("spec.env[{PLAN_VARIABLE}]");
@@ -124,8 +127,37 @@ fn by_name(list: &[Value]) -> bool {
             .all(|item| item.get("name").is_some_and(Value::is_string))
 }
 
+/// Names of variables that come from a Secret before or after.
+fn sealed_names(pinned: &PodTemplateSpec, rendered: &PodTemplateSpec) -> BTreeSet<String> {
+    let specs = [pinned, rendered]
+        .into_iter()
+        .filter_map(|template| template.spec.as_ref());
+    let containers = specs.flat_map(|spec| &spec.containers);
+    let variables = containers.flat_map(|container| container.env.iter().flatten());
+    variables
+        .filter(|variable| variable.value_from.is_some())
+        .map(|variable| variable.name.clone())
+        .collect()
+}
+
+/// Whether a field of the template carries what sealed sets and Secrets bring: that is many fields, and one to whoever
+/// wrote the Workspace.
+fn is_of_variables(field: &str, sealed: &BTreeSet<String>) -> bool {
+    let main = format!("spec.containers[{MAIN_CONTAINER}].");
+    let named = field
+        .strip_prefix(&main)
+        .and_then(|rest| rest.strip_prefix("env["));
+    let name = named.and_then(|rest| rest.split(']').next());
+    name.is_some_and(|name| sealed.contains(name))
+        || field.starts_with("spec.volumes[files]")
+        || field.starts_with(&format!("{main}volumeMounts[files]"))
+}
+
 /// The field of the Workspace that a field of the template comes from; else the field of the pod.
-fn as_users_call_it(field: &str) -> String {
+fn as_users_call_it(field: &str, sealed: &BTreeSet<String>) -> String {
+    if is_of_variables(field, sealed) {
+        return "spec.variables".to_owned();
+    }
     let main = format!("spec.containers[{MAIN_CONTAINER}].");
     let Some(rest) = field.strip_prefix(&main) else {
         return match field.strip_prefix("spec.") {

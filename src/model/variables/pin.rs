@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 pub use crate::api::environment::{SecretKeyReference, VariablesLevel};
 use crate::api::workspace::{Workspace, WorkspaceSpec};
 use crate::model::identity::WorkspaceName;
-use crate::model::names::VARIABLES_UPDATE_REQUESTED_ANNOTATION;
+use crate::model::names::VARIABLES_UPDATE_ANNOTATION;
 use crate::model::revision::PinInputs;
 use crate::model::variables::{FilePath, VariableName};
 
@@ -126,7 +126,7 @@ pub fn digest_of(sources: &[Source], asked: &Asked) -> String {
 pub fn update_requested(workspace: &Workspace) -> Option<&String> {
     let annotations = workspace.metadata.annotations.as_ref()?;
     annotations
-        .get(VARIABLES_UPDATE_REQUESTED_ANNOTATION)
+        .get(VARIABLES_UPDATE_ANNOTATION)
         .filter(|value| !value.is_empty())
 }
 

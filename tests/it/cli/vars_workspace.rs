@@ -1,9 +1,7 @@
 //! vars list and update: what a workspace has by name, and asking for what is newer.
 
 use serde_json::{Value, json};
-use workstead::model::names::{
-    RESTART_REQUESTED_ANNOTATION, VARIABLES_UPDATE_REQUESTED_ANNOTATION,
-};
+use workstead::model::names::{RESTART_REQUESTED_ANNOTATION, VARIABLES_UPDATE_ANNOTATION};
 use workstead::testkit::wait::eventually;
 
 use super::{Bench, condition};
@@ -116,7 +114,7 @@ async fn an_update_is_asked_for_by_an_annotation_and_says_what_will_change() {
     }
     let workspace = bench.get("api").await;
     let annotations = workspace.metadata.annotations.unwrap();
-    let first = annotations[VARIABLES_UPDATE_REQUESTED_ANNOTATION].clone();
+    let first = annotations[VARIABLES_UPDATE_ANNOTATION].clone();
     assert!(!annotations.contains_key(RESTART_REQUESTED_ANNOTATION));
     let managers = workspace.metadata.managed_fields.unwrap();
     let ours = managers
@@ -143,7 +141,7 @@ async fn an_update_is_asked_for_by_an_annotation_and_says_what_will_change() {
         let asked = eventually("both are asked for", async || {
             let annotations = bench.get("api").await.metadata.annotations.unwrap();
             let asked = annotations.get(RESTART_REQUESTED_ANNOTATION)?.clone();
-            assert_eq!(annotations[VARIABLES_UPDATE_REQUESTED_ANNOTATION], asked);
+            assert_eq!(annotations[VARIABLES_UPDATE_ANNOTATION], asked);
             Some(asked)
         })
         .await;
@@ -173,7 +171,7 @@ async fn an_update_of_what_can_not_take_it_is_refused_and_nothing_is_written() {
     assert_eq!(bench.get("stopped").await.metadata.resource_version, before);
     bench.run(&["vars", "update", "stopped"]).await.ended(0);
 
-    let annotations = json!({VARIABLES_UPDATE_REQUESTED_ANNOTATION: "x"});
+    let annotations = json!({VARIABLES_UPDATE_ANNOTATION: "x"});
     let fixed = json!({"metadata": {"annotations": annotations}});
     bench.apply("workstead/gitsync", "fixed", fixed).await;
     bench

@@ -8,7 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use workstead::api::{GitSync, Workspace, WorkspaceVariables};
 use workstead::controllers::Scope;
@@ -31,7 +31,7 @@ struct World {
     checks: Arc<OwnerChecks>,
     health: Health,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinSet<()>,
 }
 
 impl World {
@@ -41,7 +41,8 @@ impl World {
         let namespace = plane.namespace("owners").await.unwrap();
         let checks = Arc::new(OwnerChecks::looking_every(Duration::from_millis(100)));
         let (health, stop) = (Health::new(), CancellationToken::new());
-        let task = tokio::spawn({
+        let mut task = JoinSet::new();
+        task.spawn({
             let (checks, health, stop) = (checks.clone(), health.clone(), stop.clone());
             let client = plane.client();
             async move {
@@ -87,7 +88,7 @@ impl World {
             .unwrap()
     }
 
-    fn from_git(&self, file: &str) -> Value {
+    fn git_metadata(&self, file: &str) -> Value {
         let origin = json!({"repository": REPOSITORY, "revision": "abc", "file": file});
         json!({
             "labels": {
@@ -136,7 +137,7 @@ impl World {
 
     async fn end(self) {
         self.stop.cancel();
-        self.task.await.unwrap();
+        self.task.join_all().await;
     }
 }
 
@@ -218,7 +219,7 @@ async fn an_owner_from_git_is_checked_by_the_gitsync_that_lists_it_for_the_file(
     let params = PatchParams::default();
     let syncs: Api<GitSync> = Api::namespaced(world.plane.client(), &world.namespace);
     let workspace = world
-        .workspace("api", world.from_git("teams/a/api.yaml"))
+        .workspace("api", world.git_metadata("teams/a/api.yaml"))
         .await;
     world.until_unchecked(&workspace, "is gone").await;
 

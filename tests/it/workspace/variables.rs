@@ -333,7 +333,9 @@ async fn a_workspace_that_comes_before_its_set_waits_for_it() {
         )
         .await;
     let status = world.until("dev", "what waits", is_outdated).await;
-    assert!(!status.revision.unwrap().pending.is_empty());
+    let pending = status.revision.unwrap().pending;
+    let fields: Vec<_> = pending.iter().map(|change| change.field.as_str()).collect();
+    assert_eq!(fields, ["spec.variables"]);
     let status = restart(&world, "dev", "1").await;
     assert_eq!(values(&world, &status).await["A"], "2");
     process.stop().await.unwrap();
