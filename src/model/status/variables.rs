@@ -1,10 +1,15 @@
 //! What the status says of sealed sets: names, never a value.
 
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+
 use crate::api::environment::{
     OutdatedVariable, PinnedSet, PinnedVariables, VariableChange, VariablesLevel,
 };
 use crate::api::workspace::{Cause, EffectiveDesiredState, WorkspaceStatus};
 use crate::model::conditions::{ConditionType, Reason, Wanted};
+use crate::model::names::MAIN_CONTAINER;
 use crate::model::status::Report;
 use crate::model::variables::pin::VariablesPin;
 
@@ -140,12 +145,10 @@ pub(super) fn status(report: &Report<'_>, previous: &WorkspaceStatus) -> Option<
     let Some(pinned) = report.pinned else {
         return previous.variables.clone();
     };
-    let mut status = pinned
-        .pin
-        .inputs
-        .variables
-        .as_ref()
-        .map(of_pin)
+    let inputs = &pinned.pin.inputs;
+    let pin = inputs.variables.as_ref();
+    let mut status = pin
+        .map(|pin| of_pin(pin, &literals(&pinned.pin.template)))
         .unwrap_or_default();
     let before = previous.variables.as_ref();
     match (&report.variables.compared, before) {
@@ -165,12 +168,26 @@ pub(super) fn status(report: &Report<'_>, previous: &WorkspaceStatus) -> Option<
     concerns.then_some(status)
 }
 
-fn of_pin(pin: &VariablesPin) -> PinnedVariables {
+/// Names of variables whose values stand in the pod itself: there they hide what a set brings.
+fn literals(template: &PodTemplateSpec) -> BTreeSet<&str> {
+    let containers = template.spec.iter().flat_map(|spec| &spec.containers);
+    containers
+        .filter(|container| container.name == MAIN_CONTAINER)
+        .flat_map(|container| container.env.iter().flatten())
+        .filter(|variable| variable.value_from.is_none())
+        .map(|variable| variable.name.as_str())
+        .collect()
+}
+
+fn of_pin(pin: &VariablesPin, literals: &BTreeSet<&str>) -> PinnedVariables {
     let set = |index: usize| {
         let source = pin.sources.get(index)?;
         let of = |of: usize| of == index;
         let env = pin.env.iter().filter(|(_, source)| of(**source));
-        let env: Vec<String> = env.map(|(name, _)| name.to_string()).collect();
+        let env = env.map(|(name, _)| name.to_string());
+        let env: Vec<String> = env
+            .filter(|name| !literals.contains(name.as_str()))
+            .collect();
         let files = pin.files.iter().filter(|file| of(file.source));
         let files: Vec<String> = files.map(|file| file.path.to_string()).collect();
         let over = |names: &[String]| names.len().saturating_sub(NAMED);

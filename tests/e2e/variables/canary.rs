@@ -66,7 +66,8 @@ fn raw(room: &Room<'_>, name: &str, plaintext: &str) -> Value {
     })
 }
 
-/// Sets of which each is refused in a way of its own, with the canary wherever a message might quote.
+/// Sets of which each is refused in a way of its own, with the canary wherever a message might quote. What stands where a
+/// field's name belongs is named, as it has to be; what stands where a variable's name or a path belongs is not.
 fn refused(room: &Room<'_>, good: &str) -> Vec<(&'static str, Value)> {
     let bound = |name: &str, rest: &str| {
         let place = format!("binding: {{namespace: {}, name: {name}}}", room.namespace);
@@ -86,7 +87,7 @@ fn refused(room: &Room<'_>, good: &str) -> Vec<(&'static str, Value)> {
         ),
         (
             "InvalidContent",
-            bound("unknown", &format!("{CANARY}: {{A: b}}")),
+            bound("unknown", &format!("envs: {{A: {CANARY}}}")),
         ),
         (
             "InvalidContent",
@@ -115,7 +116,7 @@ fn refused(room: &Room<'_>, good: &str) -> Vec<(&'static str, Value)> {
             "InvalidContent",
             bound(
                 "owner",
-                &format!("appliesTo: {{{CANARY}: true}}\nenv: {{A: b}}"),
+                &format!("appliesTo: {{owner: [{CANARY}]}}\nenv: {{A: b}}"),
             ),
         ),
     ]

@@ -51,7 +51,7 @@ async fn a_workspace_starts_with_few_writes_and_an_idle_pass_writes_nothing() {
 }
 
 /// What is made once, whatever workspaces there are.
-fn is_of_the_installation(call: &Call) -> bool {
+pub(super) fn is_of_the_installation(call: &Call) -> bool {
     let body = call.json();
     let name = body["metadata"]["name"].as_str().unwrap_or(call.name());
     [

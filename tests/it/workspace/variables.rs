@@ -134,7 +134,7 @@ async fn a_workspace_has_what_its_sets_bring_in_order_and_its_pod_names_a_secret
     assert_eq!(
         told,
         [
-            r#"Namespace/base ["A", "D"] []"#,
+            r#"Namespace/base ["A"] []"#,
             r#"Workspace/z-first ["B", "E"] ["z.txt"]"#,
             r#"Workspace/a-second ["C"] ["~/.netrc"]"#,
         ]

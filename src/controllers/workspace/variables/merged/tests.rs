@@ -45,7 +45,10 @@ fn a_pin_says_who_brings_what_and_its_secret_holds_all_of_it() {
             &base,
             "env: {A: x, B: x}\nfiles: {a/b: {content: f, mode: '0400'}}",
         ),
-        (&own, "env: {B: other}\nfiles: {'~/.netrc': {content: n}}"),
+        (
+            &own,
+            "env: {B: other}\nfiles: {'~/.netrc': {content: login}}",
+        ),
     ]);
     let pin = pin_of(&identity(), vec![base, own], &Asked::default(), &newest);
     let env: Vec<_> = pin
@@ -87,7 +90,7 @@ fn a_pin_says_who_brings_what_and_its_secret_holds_all_of_it() {
             ("A", &b"x"[..]),
             ("B", b"other"),
             ("file-0000", b"f"),
-            ("file-0001", b"n")
+            ("file-0001", b"login")
         ]
     );
     assert_eq!(secret.immutable, Some(true));
