@@ -1,7 +1,9 @@
 //! A value that is searched for wherever anybody could read it.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
@@ -14,20 +16,26 @@ use super::{Desk, listing};
 use crate::harness::{Cluster, INSTALLATION, OwnNode, forward};
 use crate::inside::{Room, command, has, status};
 
-/// In every value of this test. No form of quoting changes it, so it is found in any of them.
-const CANARY: &str = "canary4b1d7c9e";
+/// In every value of this test. No form of quoting changes it, so it is found in any of them. Each run has another one: what an
+/// earlier one left in a log is not its own.
+static CANARY: LazyLock<String> = LazyLock::new(|| {
+    let random = RandomState::new().hash_one("canary");
+    format!("canary{random:016x}")
+});
 
 /// A value with all that is written in another way somewhere.
 fn value(before: &str) -> String {
-    format!("{before}{CANARY}\"\\'\n$(X) ü")
+    let canary = &*CANARY;
+    format!("{before}{canary}\"\\'\n$(X) ü")
 }
 
 /// The canary as it is, and what other codes make of it wherever it stands in a text.
 fn needles() -> Vec<String> {
-    let mut needles = vec![CANARY.to_owned(), hex::encode(CANARY)];
+    let canary = &*CANARY;
+    let mut needles = vec![CANARY.clone(), hex::encode(&*CANARY)];
     for before in 0..3 {
         // Three characters become four; the ends depend on their neighbours and are left out.
-        let text = format!("{}{CANARY}", "x".repeat(before));
+        let text = format!("{}{canary}", "x".repeat(before));
         let whole = text.len() / 3 * 4;
         for code in [BASE64_STANDARD.encode(&text), BASE64_URL_SAFE.encode(&text)] {
             needles.push(code[if before == 0 { 0 } else { 4 }..whole].to_owned());
@@ -66,9 +74,10 @@ fn raw(room: &Room<'_>, name: &str, plaintext: &str) -> Value {
     })
 }
 
-/// Sets of which each is refused in a way of its own, with the canary wherever a message might quote. What stands where a
-/// field's name belongs is named, as it has to be; what stands where a variable's name or a path belongs is not.
+/// Sets of which each is refused in a way of its own, with the canary wherever a message might quote. Names of
+/// fields and paths are told, as they have to be; what stands where the name of a variable belongs may be a value.
 fn refused(room: &Room<'_>, good: &str) -> Vec<(&'static str, Value)> {
+    let canary = &*CANARY;
     let bound = |name: &str, rest: &str| {
         let place = format!("binding: {{namespace: {}, name: {name}}}", room.namespace);
         raw(room, name, &format!("{place}\n{rest}\n"))
@@ -83,40 +92,40 @@ fn refused(room: &Room<'_>, good: &str) -> Vec<(&'static str, Value)> {
         ("BindingMismatch", copied),
         (
             "BindingMissing",
-            raw(room, "unbound", &format!("env: {{A: {CANARY}}}")),
+            raw(room, "unbound", &format!("env: {{A: {canary}}}")),
         ),
         (
             "InvalidContent",
-            bound("unknown", &format!("envs: {{A: {CANARY}}}")),
+            bound("unknown", &format!("envs: {{A: {canary}}}")),
         ),
         (
             "InvalidContent",
-            bound("name", &format!("env: {{'{CANARY} x': b}}")),
+            bound("name", &format!("env: {{'{canary} x': b}}")),
         ),
         (
             "InvalidContent",
-            bound("broken", &format!("env: {{A: '{CANARY}")),
+            bound("broken", &format!("env: {{A: '{canary}")),
         ),
         (
             "InvalidContent",
-            bound("twice", &format!("env: {{A: {CANARY}, A: {CANARY}}}")),
+            bound("twice", &format!("env: {{A: {canary}, A: {canary}}}")),
         ),
         (
             "InvalidContent",
             bound(
                 "path",
-                &format!("files: {{'../{CANARY}': {{content: {CANARY}}}}}"),
+                &format!("files: {{'../path': {{content: {canary}}}}}"),
             ),
         ),
         (
             "InvalidContent",
-            bound("code", &format!("files: {{a: {{b64: '{CANARY}!'}}}}")),
+            bound("code", &format!("files: {{a: {{b64: '{canary}!'}}}}")),
         ),
         (
             "InvalidContent",
             bound(
                 "owner",
-                &format!("appliesTo: {{owner: [{CANARY}]}}\nenv: {{A: b}}"),
+                &format!("appliesTo: {{owner: [{canary}]}}\nenv: {{A: b}}"),
             ),
         ),
     ]
@@ -128,10 +137,11 @@ async fn a_value_is_in_the_secret_of_its_workspace_and_nowhere_else() {
     let cluster = Cluster::connect().await;
     let room = Room::new(&cluster, "canary").await;
     let desk = Desk::new(&room);
+    let canary = &*CANARY;
     let set = |before: &str| {
         json!({
-            "env": {"TOKEN": value(before), "LINE": CANARY},
-            "files": {"~/.netrc": {"content": value(before)}, "key": {"content": format!("{CANARY}\n")}},
+            "env": {"TOKEN": value(before), "LINE": &*CANARY},
+            "files": {"~/.netrc": {"content": value(before)}, "key": {"content": format!("{canary}\n")}},
         })
     };
     let good = desk.seal("good", &set(""), &[]);
@@ -184,7 +194,7 @@ async fn a_value_is_in_the_secret_of_its_workspace_and_nowhere_else() {
     desk.put("good", &set("newer-")).await;
     let outdated = |w: &workstead::api::Workspace| has(w, "VariablesOutdated", "True");
     room.until("tells", "to see the newer set", outdated).await;
-    assert_eq!(desk.value("tells", "LINE"), CANARY);
+    assert_eq!(desk.value("tells", "LINE"), *CANARY);
 
     let search = Search(needles());
     search_logs(&room, &search);

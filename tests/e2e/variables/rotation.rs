@@ -93,11 +93,8 @@ async fn a_new_identity_under_load_costs_no_workspace_its_values_and_old_sets_st
     for fingerprint in [old, new] {
         let refused = cluster.workstead(&["identity", "retire", fingerprint]);
         assert_eq!(refused.code, Some(1), "{}", refused.stdout);
-        assert!(
-            refused.stderr.contains(&room.namespace),
-            "{}",
-            refused.stderr
-        );
+        let said = format!("identity {fingerprint} is not retired");
+        assert!(refused.stderr.contains(&said), "{}", refused.stderr);
     }
     let place = ["-n", &room.namespace];
     cluster.kubectl(&[&["delete", "workspacevariables", "new"][..], &place].concat());
