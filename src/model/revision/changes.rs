@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use serde::Serialize;
 use serde_json::Value;
-use workstead_link::PLAN_VARIABLE;
+use workstead_link::{PLAN_VARIABLE, SECRETS_VARIABLE};
 
 use crate::api::workspace::{ChangeEffect, PendingChange};
 use crate::model::inside;
@@ -148,7 +148,8 @@ fn is_of_variables(field: &str, sealed: &BTreeSet<String>) -> bool {
         .strip_prefix(&main)
         .and_then(|rest| rest.strip_prefix("env["));
     let name = named.and_then(|rest| rest.split(']').next());
-    name.is_some_and(|name| sealed.contains(name))
+    // Which of them are secret is told to the first process, and differs with them.
+    name.is_some_and(|name| sealed.contains(name) || name == SECRETS_VARIABLE)
         || field.starts_with("spec.volumes[files]")
         || field.starts_with(&format!("{main}volumeMounts[files]"))
 }
