@@ -30,6 +30,7 @@ use crate::model::variables::pin::{
 };
 use crate::model::variables::references::{self, SecretFacts};
 use crate::model::workspace::{ENVIRONMENT_BYTES, Identity, TakenVariables, ValidatedWorkspace};
+use crate::secrets::document::LONGEST_VARIABLE;
 use crate::secrets::merge::{Merged, Origin};
 
 pub use secrets::{clear, ensure, remove};
@@ -367,6 +368,14 @@ impl Look<'_> {
         if sealed.chain(plain).sum::<usize>() > ENVIRONMENT_BYTES {
             return Err(
                 "all variables together are longer than 512 KiB: put large values into files"
+                    .to_owned(),
+            );
+        }
+        // Their names go to the first process as one variable.
+        let names = merged.env.keys().map(|name| name.as_str().len() + 1);
+        if names.sum::<usize>() + workstead_link::SECRETS_VARIABLE.len() >= LONGEST_VARIABLE {
+            return Err(
+                "the names of all variables together are longer than 128 KiB: put some of them into files"
                     .to_owned(),
             );
         }
