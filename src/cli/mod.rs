@@ -126,7 +126,11 @@ impl CommandLine {
 fn holds_secrets(command: &Command) -> bool {
     matches!(
         command,
-        Command::Controller(_) | Command::Proxy(_) | Command::Seal(_) | Command::Identity(_)
+        Command::Controller(_)
+            | Command::Proxy(_)
+            | Command::Seal(_)
+            | Command::Vars(_)
+            | Command::Identity(_)
     )
 }
 
