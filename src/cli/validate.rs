@@ -119,7 +119,7 @@ pub fn run(arguments: &ValidateArgs, screen: &mut Screen) -> Result<ExitCode, Cl
     let gitsync = arguments.gitsync.as_deref().map(read_gitsync).transpose()?;
     let (tree, mut objects) = rules(gitsync.as_ref(), &arguments.namespace, &arguments.ignore)?;
     objects.must_run = true;
-    let (trees, mut failures) = read_all(&arguments.paths, &tree);
+    let (trees, failures) = read_all(&arguments.paths, &tree);
     let snapshot = build_together(trees, &objects);
     let report = Report {
         files: snapshot.files,
@@ -141,14 +141,25 @@ pub fn run(arguments: &ValidateArgs, screen: &mut Screen) -> Result<ExitCode, Cl
         }
     }
     screen.progress(&summary(&report));
-    // What could not be looked at weighs more than what is wrong in the rest.
+    verdict(&report.errors, failures, screen)
+}
+
+/// How a check ends. What could not be looked at weighs more than what is wrong in the rest.
+///
+/// # Errors
+/// The last failure, after the others were shown.
+pub fn verdict(
+    errors: &[ReportedError],
+    mut failures: Vec<CliError>,
+    screen: &mut Screen,
+) -> Result<ExitCode, CliError> {
     if let Some(last) = failures.pop() {
         for failure in &failures {
             screen.error(failure);
         }
         return Err(last);
     }
-    Ok(if report.errors.is_empty() {
+    Ok(if errors.is_empty() {
         ExitCode::SUCCESS
     } else {
         ANSWER_NO.into()

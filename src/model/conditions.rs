@@ -152,6 +152,47 @@ pub struct Wanted {
     pub message: String,
 }
 
+/// What a condition of any object says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// Its type.
+    pub type_: &'a str,
+    /// None is `Unknown`.
+    pub status: Option<bool>,
+    /// Why, in one word.
+    pub reason: &'a str,
+    /// In words.
+    pub message: &'a str,
+}
+
+impl Told<'_> {
+    /// The condition, after those before: the time of its transition moves only when its status does.
+    pub fn after(
+        self,
+        previous: &[Condition],
+        generation: Option<i64>,
+        now: Timestamp,
+    ) -> Condition {
+        let status = match self.status {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        };
+        let since = previous
+            .iter()
+            .find(|before| before.type_ == self.type_ && before.status == status)
+            .map(|before| before.last_transition_time.clone());
+        Condition {
+            type_: self.type_.to_owned(),
+            status: status.to_owned(),
+            reason: self.reason.to_owned(),
+            message: self.message.to_owned(),
+            observed_generation: generation,
+            last_transition_time: since.unwrap_or_else(|| seconds(now)),
+        }
+    }
+}
+
 /// Puts conditions into a list. Of our types, those that are not wanted and not to be kept go; others stay as they are.
 /// The time of a transition moves only when the status does.
 pub fn upsert(
@@ -161,29 +202,16 @@ pub fn upsert(
     generation: Option<i64>,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let mut list: Vec<Condition> = Vec::with_capacity(wanted.len());
-    for want in wanted {
-        let status = match want.status {
-            Some(true) => "True",
-            Some(false) => "False",
-            None => "Unknown",
+    let told = |want: &Wanted| {
+        let told = Told {
+            type_: want.type_.as_str(),
+            status: want.status,
+            reason: &want.reason.as_text(),
+            message: &want.message,
         };
-        let before = previous
-            .iter()
-            .find(|condition| condition.type_ == want.type_.as_str());
-        let last_transition_time = match before {
-            Some(before) if before.status == status => before.last_transition_time.clone(),
-            _ => seconds(now),
-        };
-        list.push(Condition {
-            type_: want.type_.as_str().to_owned(),
-            status: status.to_owned(),
-            reason: want.reason.as_text(),
-            message: want.message.clone(),
-            observed_generation: generation,
-            last_transition_time,
-        });
-    }
+        told.after(previous, generation, now)
+    };
+    let mut list: Vec<Condition> = wanted.iter().map(told).collect();
     let is_kept = |condition: &&Condition| kept.iter().any(|k| k.as_str() == condition.type_);
     list.extend(previous.iter().filter(is_kept).cloned());
     let order = |condition: &Condition| {

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::api::gitsync::SyncedKind;
-use crate::cli::error::{ANSWER_NO, CliError};
+use crate::cli::error::CliError;
 use crate::cli::output::{BAD, FAINT, GOOD, Screen};
 use crate::cli::seal::check_owner;
 use crate::cli::show::count;
-use crate::cli::validate::{ReportedError, read_all, rules};
+use crate::cli::validate::{ReportedError, read_all, rules, verdict};
 use crate::cli::vars::CheckArgs;
 use crate::cli::vars::file::FoundSet;
 use crate::gitsync::snapshot::build_together;
@@ -45,7 +45,7 @@ pub fn run(arguments: &CheckArgs, screen: &mut Screen) -> Result<ExitCode, CliEr
     let typed = arguments.namespace.as_deref();
     let (tree, mut objects) = rules(None, typed.unwrap_or(ANY_NAMESPACE), &arguments.ignore)?;
     objects.must_run = true;
-    let (trees, mut failures) = read_all(&arguments.paths, &tree);
+    let (trees, failures) = read_all(&arguments.paths, &tree);
     let about = About::of(&trees);
     let snapshot = build_together(trees, &objects);
     let errors = snapshot.errors.iter().filter(|error| about.concerns(error));
@@ -65,17 +65,7 @@ pub fn run(arguments: &CheckArgs, screen: &mut Screen) -> Result<ExitCode, CliEr
             .try_for_each(|error| screen.print(&line(error)))?,
     }
     screen.progress(&summary(&report));
-    if let Some(last) = failures.pop() {
-        for failure in &failures {
-            screen.error(failure);
-        }
-        return Err(last);
-    }
-    Ok(if report.errors.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ANSWER_NO.into()
-    })
+    verdict(&report.errors, failures, screen)
 }
 
 /// What files say about sets.

@@ -1,11 +1,11 @@
 //! The status of a class, from what was judged. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::WorkspaceClass;
 use crate::api::class::{InvalidField, WorkspaceClassStatus};
 use crate::model::class::{self, ClassVerdict};
+use crate::model::conditions::Told;
 use crate::model::names::DEFAULT_CLASS_ANNOTATION;
 
 /// What status says of a class. `defaults` are the names of all classes that are annotated as default, sorted.
@@ -29,18 +29,17 @@ pub fn judge(
     }
     let (reason, message) = reason_and_message(verdict, &invalid_fields, several);
     let is_ready = verdict.is_usable() && !several;
-    let old = class.status.as_ref();
+    let ready = Told {
+        type_: "Ready",
+        status: Some(is_ready),
+        reason,
+        message: &message,
+    };
+    let before = class.status.as_ref();
+    let before = before.map(|status| status.conditions.as_slice());
     WorkspaceClassStatus {
         observed_generation: class.metadata.generation,
-        conditions: vec![condition(
-            old.map(|status| status.conditions.as_slice())
-                .unwrap_or_default(),
-            if is_ready { "True" } else { "False" },
-            reason,
-            message,
-            class.metadata.generation,
-            now,
-        )],
+        conditions: vec![ready.after(before.unwrap_or_default(), class.metadata.generation, now)],
         invalid_fields,
         unreadable: Vec::new(),
     }
@@ -74,34 +73,6 @@ fn reason_and_message(
             format!("these fields are left out, the others hold: {listed}"),
         )
     }
-}
-
-/// The condition Ready. Its transition time moves only when its status does.
-fn condition(
-    old: &[Condition],
-    status: &str,
-    reason: &str,
-    message: String,
-    generation: Option<i64>,
-    now: Timestamp,
-) -> Condition {
-    let since = old
-        .iter()
-        .find(|condition| condition.type_ == "Ready" && condition.status == status)
-        .map(|condition| condition.last_transition_time.clone());
-    Condition {
-        type_: "Ready".to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-        message,
-        observed_generation: generation,
-        // The API keeps whole seconds: a finer time would differ from what is read back.
-        last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
-    }
-}
-
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 #[cfg(test)]

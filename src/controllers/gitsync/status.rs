@@ -5,10 +5,11 @@
 //! the same status, so that a pass that changes nothing writes nothing.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::outcome::{Applied, Deleting, Ending, Failed, History, Outcome};
 use crate::api::gitsync::{GitSyncStatus, HistoryEntry, SyncError};
+use crate::model::conditions::{Told, seconds};
 use crate::model::sync::{Code, Retry, SourceError};
 
 /// Errors that are shown; `errorCount` has the total.
@@ -298,7 +299,7 @@ fn note_history(status: &mut GitSyncStatus, applied: &Applied) {
                 0,
                 HistoryEntry {
                     revision: applied.revision.clone(),
-                    applied_at: Time(whole_seconds(applied.at)),
+                    applied_at: seconds(applied.at),
                     created: counts.created,
                     updated: counts.updated,
                     deleted: counts.deleted,
@@ -327,21 +328,14 @@ impl Conditions<'_> {
 
     /// Sets one; its transition time moves only when its status does.
     fn set(&mut self, kind: ConditionType, holds: bool, reason: &str, message: &str) {
-        let status = if holds { "True" } else { "False" };
-        let since = self
-            .find(kind)
-            .filter(|before| before.status == status)
-            .map_or(Time(whole_seconds(self.now)), |before| {
-                before.last_transition_time.clone()
-            });
-        self.after.push(Condition {
-            type_: kind.name().to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message: cut(message).to_owned(),
-            last_transition_time: since,
-            observed_generation: Some(self.generation),
-        });
+        let told = Told {
+            type_: kind.name(),
+            status: Some(holds),
+            reason,
+            message: cut(message),
+        };
+        let condition = told.after(self.before, Some(self.generation), self.now);
+        self.after.push(condition);
     }
 
     fn not_ready(&mut self, stalled: bool, reason: &str, message: &str) {
@@ -398,11 +392,6 @@ fn errors(count: usize) -> String {
 
 fn to_u32(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-/// The API keeps whole seconds: anything finer would differ from what is read back.
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// At most [`MAX_MESSAGE`] bytes, never half a character.

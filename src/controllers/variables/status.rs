@@ -1,12 +1,11 @@
 //! The status of a set, from what came of it. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::WorkspaceVariables;
 use crate::api::variables::{AppliesTo, UsedBy, WorkspaceVariablesStatus};
 use crate::controllers::variables::judge::{Accepted, Outcome};
-use crate::model::conditions::seconds;
+use crate::model::conditions::Told;
 
 const READY: &str = "Ready";
 const STALLED: &str = "Stalled";
@@ -22,22 +21,20 @@ pub fn of(
 ) -> WorkspaceVariablesStatus {
     let old = set.status.clone().unwrap_or_default();
     let generation = set.metadata.generation;
-    let condition = |type_: &str, status: &str, reason: &str, message: &str| {
-        condition(
-            &old.conditions,
+    let condition = |type_: &str, holds: bool, reason: &str, message: &str| {
+        let told = Told {
             type_,
-            status,
+            status: Some(holds),
             reason,
             message,
-            generation,
-            now,
-        )
+        };
+        told.after(&old.conditions, generation, now)
     };
     let (conditions, accepted, serial, opened_by) = match outcome {
         Outcome::Accepted(accepted) => {
             let said = says(accepted);
             (
-                vec![condition(READY, "True", ACCEPTED, &said)],
+                vec![condition(READY, true, ACCEPTED, &said)],
                 Some(accepted.set.clone()),
                 accepted
                     .serial
@@ -52,8 +49,8 @@ pub fn of(
             }
             (
                 vec![
-                    condition(READY, "False", reason, &message),
-                    condition(STALLED, "True", reason, &message),
+                    condition(READY, false, reason, &message),
+                    condition(STALLED, true, reason, &message),
                 ],
                 old.accepted.clone(),
                 old.serial,
@@ -96,30 +93,6 @@ fn says(accepted: &Accepted) -> String {
         count(accepted.variables, "variable"),
         count(accepted.files, "file"),
     )
-}
-
-/// Its transition time moves only when its status does.
-fn condition(
-    old: &[Condition],
-    type_: &str,
-    status: &str,
-    reason: &str,
-    message: &str,
-    generation: Option<i64>,
-    now: Timestamp,
-) -> Condition {
-    let since = old
-        .iter()
-        .find(|condition| condition.type_ == type_ && condition.status == status)
-        .map(|condition| condition.last_transition_time.clone());
-    Condition {
-        type_: type_.to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        observed_generation: generation,
-        last_transition_time: since.unwrap_or_else(|| seconds(now)),
-    }
 }
 
 #[cfg(test)]

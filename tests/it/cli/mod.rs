@@ -10,6 +10,7 @@ mod runstate;
 mod seal;
 mod seal_files;
 mod show;
+mod terminal;
 mod validate;
 mod vars;
 mod vars_edit;

@@ -15,7 +15,7 @@ fn edit(desk: &Desk, script: &str, more: &[&str]) -> Ran {
     discreet(Ran::of(command(desk, script, more).output().unwrap()))
 }
 
-fn command(desk: &Desk, script: &str, more: &[&str]) -> Command {
+pub(super) fn command(desk: &Desk, script: &str, more: &[&str]) -> Command {
     let begin =
         "echo \"$1\" > where; stat -c %a \"$1\" \"$(dirname \"$1\")\" > modes; cp \"$1\" shown\n";
     desk.write("editor.sh", &format!("{begin}{script}\n"));
@@ -35,7 +35,7 @@ fn command(desk: &Desk, script: &str, more: &[&str]) -> Command {
 
 /// Nothing of the plain text is left where it was.
 #[track_caller]
-fn is_gone(desk: &Desk) {
+pub(super) fn is_gone(desk: &Desk) {
     let path = PathBuf::from(read(desk, "where").trim());
     assert!(path.starts_with("/dev/shm"), "{}", path.display());
     assert!(!path.exists() && !path.parent().unwrap().exists());

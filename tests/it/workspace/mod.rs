@@ -11,6 +11,7 @@ pub mod faults;
 mod hosts;
 mod limits;
 mod one_pod;
+mod references;
 mod repair;
 mod rollback;
 mod scale;

@@ -46,21 +46,24 @@ async fn secrets(world: &World) -> BTreeMap<String, BTreeMap<String, String>> {
     .collect()
 }
 
-async fn values(world: &World, status: &WorkspaceStatus) -> BTreeMap<String, String> {
+pub(super) async fn values(world: &World, status: &WorkspaceStatus) -> BTreeMap<String, String> {
     let name = &status.variables.as_ref().unwrap().secret;
     secrets(world).await.remove(name).unwrap()
 }
 
-fn condition<'a>(status: &'a WorkspaceStatus, type_: &str) -> Option<(&'a str, &'a str, &'a str)> {
+pub(super) fn condition<'a>(
+    status: &'a WorkspaceStatus,
+    type_: &str,
+) -> Option<(&'a str, &'a str, &'a str)> {
     let found = status.conditions.iter().find(|one| one.type_ == type_)?;
     Some((&found.status, &found.reason, &found.message))
 }
 
-fn is_outdated(status: &WorkspaceStatus) -> bool {
+pub(super) fn is_outdated(status: &WorkspaceStatus) -> bool {
     condition(status, "VariablesOutdated").is_some()
 }
 
-fn changes(pinned: &PinnedVariables) -> Vec<(&str, VariableChange)> {
+pub(super) fn changes(pinned: &PinnedVariables) -> Vec<(&str, VariableChange)> {
     let outdated = pinned.outdated.iter();
     outdated
         .map(|one| (one.name.as_str(), one.change))
@@ -74,7 +77,7 @@ async fn template(world: &World, name: &str) -> Value {
 }
 
 /// Restarts a workspace and waits until its new pod is ready.
-async fn restart(world: &World, name: &str, request: &str) -> WorkspaceStatus {
+pub(super) async fn restart(world: &World, name: &str, request: &str) -> WorkspaceStatus {
     let patch = json!({"metadata": {"annotations": {RESTART: request}}});
     world.change(name, patch).await;
     world

@@ -276,7 +276,7 @@ TEXT
 TEXT
   cat <<TEXT
 
-Then three things to try:
+Then four things to try:
 
 1. Edit and push: change a variable of a running workspace. It is not restarted by surprise.
      cd "\$(mktemp -d)" && git clone -c user.name=Me -c user.email=me@example.com $url && cd examples
@@ -294,6 +294,14 @@ Then three things to try:
      workstead why gitsync/examples -n $EXAMPLES_NAMESPACE
      workstead list -n $EXAMPLES_NAMESPACE
      git revert --no-edit HEAD && git push
+
+4. Seal a secret into the repository. What you type is not shown; the controller alone opens it, and the workspace has it
+   from its next start on.
+     workstead seal --ask TOKEN -n $EXAMPLES_NAMESPACE --name bob-token -o workspaces/bob-token.yaml
+     sed -i '/className/a\  variables: [{name: bob-token}]' workspaces/run-state-open.yaml
+     git add workspaces && git commit -m 'A token for Bob' && git push && sleep 1
+     workstead restart bob-lab -n $EXAMPLES_NAMESPACE --wait
+     workstead vars list bob-lab -n $EXAMPLES_NAMESPACE
 
 $down stops it all and keeps the data; $down $purge deletes it.
 TEXT

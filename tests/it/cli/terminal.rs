@@ -1,0 +1,231 @@
+//! Commands at a terminal of their own, at which a test types as a person does.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+
+use super::seal::{CANARY, Desk, PLACE, discreet, env};
+use super::vars::{mk_desk, read};
+use super::vars_edit::{command, is_gone};
+use super::{Ran, binary};
+
+/// How long a command may take to say what is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A terminal, and the command that has it.
+struct Terminal {
+    /// What a person holds: keys go in, the screen comes out.
+    person: File,
+    child: Child,
+    screen: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+    /// How much of the screen was waited for already.
+    seen: usize,
+}
+
+impl Terminal {
+    /// Runs a command as the first of its session: Ctrl-C reaches whoever has the terminal.
+    fn run(command: &Command) -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let person = openpt(flags).unwrap();
+        grantpt(&person).unwrap();
+        unlockpt(&person).unwrap();
+        let line = ioctl_tiocgptpeer(&person, flags).unwrap();
+        let mut session = Command::new("setsid");
+        session.args(["--ctty", "--wait"]);
+        session.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => session.env(name, value),
+                None => session.env_remove(name),
+            };
+        }
+        session
+            .current_dir(command.get_current_dir().unwrap())
+            .stdin(line.try_clone().unwrap())
+            .stdout(line.try_clone().unwrap())
+            .stderr(line);
+        let child = session.spawn().unwrap();
+        // What remains open here would keep the screen from ending.
+        drop(session);
+        let person = File::from(person);
+        let screen = Arc::new(Mutex::new(Vec::new()));
+        let (mut output, shown) = (person.try_clone().unwrap(), Arc::clone(&screen));
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // A terminal that everybody has left ends with an error.
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
+                shown.lock().unwrap().extend_from_slice(&buffer[..length]);
+            }
+        });
+        Self {
+            person,
+            child,
+            screen,
+            reader,
+            seen: 0,
+        }
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
+    }
+
+    #[track_caller]
+    fn wait(&self, what: &str, is: impl Fn(&str) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !is(&self.screen()) {
+            assert!(
+                Instant::now() < until,
+                "waited in vain for {what}; the screen:\n{}",
+                self.screen()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until the screen shows a text that was not waited for already.
+    #[track_caller]
+    fn shows(&mut self, text: &str) {
+        let seen = self.seen;
+        self.wait(text, |screen| screen[seen..].contains(text));
+        let screen = self.screen();
+        self.seen = seen + screen[seen..].find(text).unwrap() + text.len();
+    }
+
+    /// Whether keys are shown.
+    fn echoes(&self) -> bool {
+        let modes = tcgetattr(&self.person).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO)
+    }
+
+    /// Waits until keys are not shown.
+    #[track_caller]
+    fn until_silent(&self) {
+        self.wait("keys that are not shown", |_| !self.echoes());
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.person.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// How the command ended, and all that the screen has shown; the canary is not in it.
+    fn ended(mut self) -> Ran {
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+                None => {
+                    self.child.kill().unwrap();
+                    panic!("it did not end; the screen:\n{}", self.screen());
+                }
+            }
+        };
+        self.reader.join().unwrap();
+        let screen = String::from_utf8(self.screen.lock().unwrap().clone()).unwrap();
+        discreet(Ran {
+            code: status.code().expect("it ended by itself"),
+            out: String::new(),
+            err: screen,
+        })
+    }
+}
+
+/// Breaks the set when it is edited for the first time, and mends it when it is edited again.
+const TWICE: &str = "if grep -q BROKEN \"$1\"; then sed -i 's/BROKEN: .*/TOKEN: mended/' \"$1\"
+else sed -i 's/TOKEN: .*/BROKEN: [x]/' \"$1\"; fi";
+
+#[test]
+fn who_wrote_what_can_not_be_sealed_edits_on_where_they_were() {
+    let desk = mk_desk();
+    let mut terminal = Terminal::run(&command(&desk, TWICE, &[]));
+    terminal.shows("(BROKEN)");
+    terminal.shows("Edit it again? What you wrote is lost otherwise. [Y/n] ");
+    terminal.press("\n");
+    terminal.shows("sealed again with serial 4");
+    terminal.ended().ended(0);
+    assert!(read(&desk, "shown").contains("BROKEN: [x]"));
+    is_gone(&desk);
+    let set = desk.opened(&read(&desk, "api.yaml"));
+    assert_eq!(env(&set, "TOKEN"), "mended");
+}
+
+#[test]
+fn who_does_not_edit_again_has_the_set_as_it_was_and_no_plain_text() {
+    for (keys, code) in [("n\n", 1), ("\u{4}", 1), ("\u{3}", 2)] {
+        let desk = mk_desk();
+        let before = read(&desk, "api.yaml");
+        let mut terminal = Terminal::run(&command(&desk, TWICE, &[]));
+        terminal.shows("[Y/n] ");
+        terminal.press(keys);
+        terminal.ended().ended(code);
+        assert_eq!(read(&desk, "api.yaml"), before);
+        is_gone(&desk);
+    }
+}
+
+#[test]
+fn ctrl_c_belongs_to_the_editor_while_it_is_open() {
+    let desk = mk_desk();
+    let script = "trap 'sed -i \"s/TOKEN: .*/TOKEN: trapped/\" \"$1\"; exit 0' INT
+echo it is open; while :; do sleep 0.1; done";
+    let mut terminal = Terminal::run(&command(&desk, script, &[]));
+    terminal.shows("it is open");
+    terminal.press("\u{3}");
+    terminal.shows("sealed again with serial 4");
+    terminal.ended().ended(0);
+    is_gone(&desk);
+    let set = desk.opened(&read(&desk, "api.yaml"));
+    assert_eq!(env(&set, "TOKEN"), "trapped");
+}
+
+#[test]
+fn values_that_are_asked_for_are_not_shown_while_they_are_typed() {
+    let desk = Desk::new();
+    let mut seal = binary();
+    seal.current_dir(desk.folder.path())
+        .args(["seal", "--recipient", &desk.recipient(), "-o", "api.yaml"])
+        .args(["--ask", "TOKEN", "--ask", "OTHER"])
+        .args(PLACE);
+    let mut terminal = Terminal::run(&seal);
+    assert!(terminal.echoes());
+    for (name, value) in [("TOKEN", CANARY), ("OTHER", "second")] {
+        terminal.shows(&format!("{name} (not shown): "));
+        terminal.until_silent();
+        terminal.press(&format!("{value}\n"));
+    }
+    let person = terminal.person.try_clone().unwrap();
+    terminal.ended().ended(0);
+    let modes = tcgetattr(&person).unwrap().local_modes;
+    assert!(modes.contains(LocalModes::ECHO), "keys are shown again");
+    let set = desk.opened(&read(&desk, "api.yaml"));
+    assert_eq!((env(&set, "TOKEN"), env(&set, "OTHER")), (CANARY, "second"));
+}
+
+#[test]
+fn ctrl_c_instead_of_a_value_writes_nothing_and_keys_are_shown_again() {
+    let desk = Desk::new();
+    let mut seal = binary();
+    seal.current_dir(desk.folder.path())
+        .args(["seal", "--recipient", &desk.recipient(), "-o", "api.yaml"])
+        .args(["--ask", "TOKEN"])
+        .args(PLACE);
+    let mut terminal = Terminal::run(&seal);
+    terminal.shows("TOKEN (not shown): ");
+    terminal.until_silent();
+    terminal.press(&format!("{CANARY}\u{3}"));
+    let person = terminal.person.try_clone().unwrap();
+    let status = terminal.child.wait().unwrap();
+    assert!(!status.success());
+    assert!(!terminal.screen().contains(CANARY));
+    let modes = tcgetattr(&person).unwrap().local_modes;
+    assert!(modes.contains(LocalModes::ECHO), "keys are shown again");
+    assert!(!desk.path("api.yaml").exists());
+}
