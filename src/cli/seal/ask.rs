@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal as _, Read as _};
 
+use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use crate::cli::error::CliError;
@@ -12,7 +13,7 @@ use crate::secrets::text::SecretText;
 /// Asks for each of them.
 ///
 /// # Errors
-/// When one gets no value.
+/// When one gets no value, also by Ctrl-C.
 pub fn ask(names: &[VariableName]) -> Result<Vec<(VariableName, SecretText)>, CliError> {
     if names.is_empty() {
         return Ok(Vec::new());
@@ -21,6 +22,8 @@ pub fn ask(names: &[VariableName]) -> Result<Vec<(VariableName, SecretText)>, Cl
     if !input.is_terminal() {
         return from_lines(input.lock(), names);
     }
+    // Who listens is not ended by Ctrl-C before the terminal is as it was.
+    let _interrupts = signal(SignalKind::interrupt())?;
     let each = names.iter().map(|name| {
         let typed = rpassword::prompt_password(format!("{name} (not shown): "));
         // Of the error only its kind: its text could hold what was typed.

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
@@ -15,8 +15,8 @@ use super::vars::{mk_desk, read};
 use super::vars_edit::{command, is_gone};
 use super::{Ran, binary};
 
-/// How long a command may take to say what is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// So many times in 20 ms it is asked for what a command takes a while for: half a minute.
+const PATIENCE: usize = 1500;
 
 /// A terminal, and the command that has it.
 struct Terminal {
@@ -77,26 +77,27 @@ impl Terminal {
         String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
     }
 
+    /// Asks until there is an answer.
     #[track_caller]
-    fn wait(&self, what: &str, is: impl Fn(&str) -> bool) {
-        let until = Instant::now() + PATIENCE;
-        while !is(&self.screen()) {
-            assert!(
-                Instant::now() < until,
-                "waited in vain for {what}; the screen:\n{}",
-                self.screen()
-            );
+    fn wait<T>(&mut self, what: &str, mut ask: impl FnMut(&mut Self) -> Option<T>) -> T {
+        for _ in 0..PATIENCE {
+            if let Some(answer) = ask(self) {
+                return answer;
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
+        // It may have ended by itself.
+        drop(self.child.kill());
+        panic!("waited in vain for {what}; the screen:\n{}", self.screen());
     }
 
     /// Waits until the screen shows a text that was not waited for already.
     #[track_caller]
     fn shows(&mut self, text: &str) {
-        let seen = self.seen;
-        self.wait(text, |screen| screen[seen..].contains(text));
-        let screen = self.screen();
-        self.seen = seen + screen[seen..].find(text).unwrap() + text.len();
+        self.seen = self.wait(text, |it| {
+            let found = it.screen()[it.seen..].find(text)?;
+            Some(it.seen + found + text.len())
+        });
     }
 
     /// Whether keys are shown.
@@ -107,8 +108,8 @@ impl Terminal {
 
     /// Waits until keys are not shown.
     #[track_caller]
-    fn until_silent(&self) {
-        self.wait("keys that are not shown", |_| !self.echoes());
+    fn until_silent(&mut self) {
+        self.wait("keys that are not shown", |it| (!it.echoes()).then_some(()));
     }
 
     fn press(&mut self, keys: &str) {
@@ -117,17 +118,7 @@ impl Terminal {
 
     /// How the command ended, and all that the screen has shown; the canary is not in it.
     fn ended(mut self) -> Ran {
-        let until = Instant::now() + PATIENCE;
-        let status = loop {
-            match self.child.try_wait().unwrap() {
-                Some(status) => break status,
-                None if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
-                None => {
-                    self.child.kill().unwrap();
-                    panic!("it did not end; the screen:\n{}", self.screen());
-                }
-            }
-        };
+        let status = self.wait("the end", |it| it.child.try_wait().unwrap());
         self.reader.join().unwrap();
         let screen = String::from_utf8(self.screen.lock().unwrap().clone()).unwrap();
         discreet(Ran {
@@ -222,9 +213,9 @@ fn ctrl_c_instead_of_a_value_writes_nothing_and_keys_are_shown_again() {
     terminal.until_silent();
     terminal.press(&format!("{CANARY}\u{3}"));
     let person = terminal.person.try_clone().unwrap();
-    let status = terminal.child.wait().unwrap();
-    assert!(!status.success());
-    assert!(!terminal.screen().contains(CANARY));
+    terminal
+        .ended()
+        .complained(2, &["there is no value for TOKEN"]);
     let modes = tcgetattr(&person).unwrap().local_modes;
     assert!(modes.contains(LocalModes::ECHO), "keys are shown again");
     assert!(!desk.path("api.yaml").exists());
