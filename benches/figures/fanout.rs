@@ -10,6 +10,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 use workstead::api::{Workspace, WorkspaceClass, WorkspaceVariables};
+use workstead::model::names::WORKSPACE_MANAGER;
 use workstead::secrets::identity::Recipient;
 use workstead::secrets::seal::seal;
 use workstead::testkit::ControlPlane;
@@ -54,15 +55,16 @@ pub(crate) async fn outdated_fanout() -> Figure {
     let writes = (written(&process.metrics) - written_before) as f64 / USERS as f64;
     let restarts = generations(&client, &namespace).await != before;
     process.stop().await.unwrap();
+    let alone = writes_alone(&workspaces).await;
     Figure {
         id: "outdated-fanout",
         value: (seconds * 10.0).round() / 10.0,
         unit: "s until 1,000 Workspaces show VariablesOutdated",
         yardstick: Some(format!(
-            "{writes:.3} writes for each, {} restarts",
+            "{writes:.3} writes for each, {} restarts; the same 1,000 writes by nobody who thinks: {alone:.1} s",
             if restarts { "some" } else { "0" }
         )),
-        ratio: None,
+        ratio: Some(seconds / alone),
         bar: "at most 5 s, no restart, at most one write for each",
         // The set's own status, Events and the lease are beside those of the Workspaces.
         met: seconds <= 5.0 && !restarts && writes <= 1.02,
@@ -137,6 +139,31 @@ async fn outdated(workspaces: Api<Workspace>) -> Instant {
         }
     }
     Instant::now()
+}
+
+/// How long the API server takes for as many writes of a status of this length, four at a time as above.
+async fn writes_alone(workspaces: &Api<Workspace>) -> f64 {
+    let all = workspaces.list(&ListParams::default()).await.unwrap().items;
+    let params = PatchParams::apply(WORKSPACE_MANAGER).force();
+    let begin = Instant::now();
+    futures::stream::iter(all)
+        .for_each_concurrent(4, async |workspace| {
+            let mut status = workspace.status.unwrap();
+            status
+                .conditions
+                .retain(|one| one.type_ != "VariablesOutdated");
+            let body = json!({
+                "apiVersion": "workstead.dev/v1alpha1", "kind": "Workspace",
+                "metadata": {"name": workspace.metadata.name}, "status": status,
+            });
+            let name = workspace.metadata.name.unwrap();
+            workspaces
+                .patch_status(&name, &params, &Patch::Apply(&body))
+                .await
+                .unwrap();
+        })
+        .await;
+    begin.elapsed().as_secs_f64()
 }
 
 /// Another generation of a Deployment would be another pod.
