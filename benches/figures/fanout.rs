@@ -61,7 +61,7 @@ pub(crate) async fn outdated_fanout() -> Figure {
         value: (seconds * 10.0).round() / 10.0,
         unit: "s until 1,000 Workspaces show VariablesOutdated",
         yardstick: Some(format!(
-            "{writes:.3} writes for each, {} restarts; the same 1,000 writes by nobody who thinks: {alone:.1} s",
+            "{writes:.3} writes for each, {} restarts; the same 1,000 writes by a bare client: {alone:.1} s",
             if restarts { "some" } else { "0" }
         )),
         ratio: Some(seconds / alone),
