@@ -177,15 +177,20 @@ echo it is open; while :; do sleep 0.1; done";
     assert_eq!(env(&set, "TOKEN"), "trapped");
 }
 
-#[test]
-fn values_that_are_asked_for_are_not_shown_while_they_are_typed() {
-    let desk = Desk::new();
+/// A seal that asks, and would write `api.yaml`.
+fn asking(desk: &Desk, questions: &[&str]) -> Terminal {
     let mut seal = binary();
     seal.current_dir(desk.folder.path())
         .args(["seal", "--recipient", &desk.recipient(), "-o", "api.yaml"])
-        .args(["--ask", "TOKEN", "--ask", "OTHER"])
+        .args(questions)
         .args(PLACE);
-    let mut terminal = Terminal::run(&seal);
+    Terminal::run(&seal)
+}
+
+#[test]
+fn values_that_are_asked_for_are_not_shown_while_they_are_typed() {
+    let desk = Desk::new();
+    let mut terminal = asking(&desk, &["--ask", "TOKEN", "--ask", "OTHER"]);
     assert!(terminal.echoes());
     for (name, value) in [("TOKEN", CANARY), ("OTHER", "second")] {
         terminal.shows(&format!("{name} (not shown): "));
@@ -203,12 +208,7 @@ fn values_that_are_asked_for_are_not_shown_while_they_are_typed() {
 #[test]
 fn ctrl_c_instead_of_a_value_writes_nothing_and_keys_are_shown_again() {
     let desk = Desk::new();
-    let mut seal = binary();
-    seal.current_dir(desk.folder.path())
-        .args(["seal", "--recipient", &desk.recipient(), "-o", "api.yaml"])
-        .args(["--ask", "TOKEN"])
-        .args(PLACE);
-    let mut terminal = Terminal::run(&seal);
+    let mut terminal = asking(&desk, &["--ask", "TOKEN"]);
     terminal.shows("TOKEN (not shown): ");
     terminal.until_silent();
     terminal.press(&format!("{CANARY}\u{3}"));

@@ -11,6 +11,17 @@ use super::variables::{changes, condition, is_outdated, restart, values};
 
 const NEWER: [(&str, VariableChange); 1] = [("TOKEN", VariableChange::Changed)];
 
+/// Lets every Workspace of the namespace have the values.
+fn consent() -> Value {
+    json!({"labels": {"workstead.dev/use": "variables"}})
+}
+
+/// A spec with a variable from an entry of the Secret.
+fn from_entry(variable: &str, key: &str) -> Value {
+    let source = json!({"secretKeyRef": {"name": "store", "key": key}});
+    json!({"env": [{"name": variable, "valueFrom": source}]})
+}
+
 /// Makes the Secret, or changes it.
 async fn put(world: &World, metadata: Value, token: &str) {
     let mut secret = json!({
@@ -56,14 +67,11 @@ async fn a_secret_is_used_from_when_it_says_that_it_may_be_and_its_newer_values_
     let world = World::new("store").await;
     let process = world.start();
     let _ready = world.auto_ready();
-    let consents = json!({"labels": {"workstead.dev/use": "variables"}});
-    let token = json!({"secretKeyRef": {"name": "store", "key": "token"}});
-    let spec = json!({"env": [{"name": "TOKEN", "valueFrom": token}]});
-    world.create("dev", spec.clone()).await;
+    world.create("dev", from_entry("TOKEN", "token")).await;
     waits(&world, "dev", "WV109: Secret store is not there").await;
     // Without the label nobody watches it; who comes now is told so.
     put(&world, json!({}), "first").await;
-    world.create("second", spec).await;
+    world.create("second", from_entry("TOKEN", "token")).await;
     waits(&world, "second", "does not say that its values may be used").await;
     let foreign = json!({
         "labels": {"workstead.dev/use": "variables"},
@@ -72,12 +80,12 @@ async fn a_secret_is_used_from_when_it_says_that_it_may_be_and_its_newer_values_
     put(&world, foreign, "first").await;
     waits(&world, "dev", "for Workspaces of bob@example.com alone").await;
 
-    put(&world, consents.clone(), "first").await;
+    put(&world, consent(), "first").await;
     let first = world.until_state("dev", ActualState::Running).await;
     assert_eq!(values(&world, &first).await["TOKEN"], "first");
 
     // As with sets: it has what its start took, and what is newer is named.
-    put(&world, consents.clone(), "second").await;
+    put(&world, consent(), "second").await;
     let status = world.until("dev", "a newer value", is_outdated).await;
     assert_eq!(changes(status.variables.as_ref().unwrap()), NEWER);
     let status = restart(&world, "dev", "1").await;
@@ -94,11 +102,10 @@ async fn a_secret_is_used_from_when_it_says_that_it_may_be_and_its_newer_values_
     refused(&world, "dev", "does not say that its values may be used").await;
     let status = restart(&world, "dev", "3").await;
     assert_eq!(values(&world, &status).await["TOKEN"], "second");
-    let spec = json!({"env": [{"name": "TOKEN", "valueFrom": token}]});
-    world.create("other", spec).await;
+    world.create("other", from_entry("TOKEN", "token")).await;
     waits(&world, "other", "does not say that its values may be used").await;
     world.delete::<Secret>("store").await;
-    put(&world, consents, "fourth").await;
+    put(&world, consent(), "fourth").await;
     let status = world.until_state("other", ActualState::Running).await;
     assert_eq!(values(&world, &status).await["TOKEN"], "fourth");
     process.stop().await.unwrap();
@@ -109,11 +116,8 @@ async fn an_entry_that_a_secret_does_not_have_is_named_and_taken_when_it_is_ther
     let world = World::new("entry").await;
     let process = world.start();
     let _ready = world.auto_ready();
-    let consents = json!({"labels": {"workstead.dev/use": "variables"}});
-    put(&world, consents, "first").await;
-    let other = json!({"secretKeyRef": {"name": "store", "key": "other"}});
-    let spec = json!({"env": [{"name": "OTHER", "valueFrom": other}]});
-    world.create("dev", spec).await;
+    put(&world, consent(), "first").await;
+    world.create("dev", from_entry("OTHER", "other")).await;
     waits(&world, "dev", "other").await;
     let patch = Patch::Merge(json!({"stringData": {"other": "there"}}));
     world
